@@ -1,0 +1,1 @@
+"""A stateless GraphRAG engine: documents in, answers with references out."""

@@ -1,0 +1,112 @@
+"""The explicit object that carries settings, providers, limits and observer to the stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from stateless_rag.limits import Limits, Priority
+from stateless_rag.prompts import Prompts
+from stateless_rag.settings import Settings
+from stateless_rag.types import Event, Usage
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols import LLM, Embedder, Extractor, Journal, Observer, Reranker, Tokenizer
+
+__all__ = ["Clock", "Context", "Meter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the time comes from: `wall` in seconds since 1970, `monotonic` for durations, `sleep` to wait."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] | None = None
+
+
+class Meter:
+    """Adds up what the calls of one operation cost, by purpose."""
+
+    def __init__(self) -> None:
+        self._usage: dict[str, Usage] = {}
+
+    def add(self, purpose: str, usage: Usage) -> None:
+        """Count usage under a purpose."""
+        self._usage[purpose] = self._usage.get(purpose, Usage()) + usage
+
+    def totals(self) -> Mapping[str, Usage]:
+        """What was used so far, by purpose."""
+        return MappingProxyType(dict(sorted(self._usage.items())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a stage needs besides its values. Frozen; derive a changed one with `derive`.
+
+    A stage calls providers through `stateless_rag.calls`, which applies limits, time-outs, retries, the
+    journal and the meter that are named here. `workspace` is the name under which waiting for limits is
+    fair. `deadline` is a reading of `clock.monotonic`.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    tokenizer: Tokenizer
+    llm: LLM | None = None
+    embedder: Embedder
+    reranker: Reranker | None = None
+    extractor: Extractor
+    prompts: Prompts = field(default_factory=Prompts)
+    limits: Limits = field(default_factory=Limits)
+    journal: Journal | None = None
+    observer: Observer | None = None
+    clock: Clock = field(default_factory=Clock)
+    meter: Meter = field(default_factory=Meter)
+    workspace: str = "default"
+    priority: Priority = Priority.INGEST
+    deadline: float | None = None
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        llm: LLM | Callable[..., Any] | None = None,
+        embedder: Embedder | Callable[..., Any] | None = None,
+        tokenizer: Tokenizer | None = None,
+        extractor: Extractor | None = None,
+        **others: Any,
+    ) -> Context:
+        """A context with the built-in parts where none is given.
+
+        Without an LLM the built-in extractor works; without an embedder, the built-in hashing embedder; the
+        tokenizer is o200k_base. Any async callable is accepted as LLM or embedder
+        (see `stateless_rag.providers.as_llm` and `as_embedder`).
+        """
+        from stateless_rag.providers import HashingEmbedder, O200kTokenizer, as_embedder, as_llm
+        from stateless_rag.stages.extract import CooccurrenceExtractor, LLMExtractor
+
+        model = None if llm is None else as_llm(llm)
+        return cls(
+            llm=model,
+            embedder=HashingEmbedder() if embedder is None else as_embedder(embedder),
+            tokenizer=tokenizer or O200kTokenizer(),
+            extractor=extractor or (CooccurrenceExtractor() if model is None else LLMExtractor()),
+            **others,
+        )
+
+    def derive(self, **changes: Any) -> Context:
+        """A copy with some fields changed; what is dear to build is shared."""
+        return replace(self, **changes)
+
+    def emit(
+        self,
+        kind: Literal[
+            "accepted", "unchanged", "chunked", "extracted", "committed", "failed", "deleted", "finished"
+        ],
+        **fields: Any,
+    ) -> None:
+        """Tell the observer, if there is one."""
+        if self.observer is not None:
+            self.observer(Event(kind=kind, workspace=self.workspace, **fields))

@@ -1,0 +1,151 @@
+"""The error tree. Every error says what was wrong, with what value, and what to do next.
+
+    StatelessRagError
+    ├── InvalidInput (ValueError)      a value that the caller gave
+    │   ├── InvalidWorkspaceName
+    │   └── InvalidDocument
+    ├── StoreError                     the store cannot do what was asked
+    │   ├── StoreLocked                another store owns the root
+    │   ├── StoreClosed
+    │   ├── StoreCorrupt
+    │   ├── WorkspaceNotFound (also KeyError)
+    │   ├── WorkspaceMismatch          the workspace was written with other settings
+    │   └── CommitConflict             what a commit read has changed since
+    ├── ProviderError                  an LLM, embedder or reranker failed
+    │   ├── ProviderTimeout
+    │   ├── ProviderRateLimited
+    │   ├── ProviderUnavailable        connection refused or lost, 5xx
+    │   ├── ProviderRejected           4xx: wrong key, model, or request
+    │   └── InvalidReply               an answer that cannot be used
+    ├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
+    └── DeadlineExceeded (TimeoutError)
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommitConflict",
+    "DeadlineExceeded",
+    "InvalidDocument",
+    "InvalidInput",
+    "InvalidReply",
+    "InvalidWorkspaceName",
+    "Overloaded",
+    "ProviderError",
+    "ProviderRateLimited",
+    "ProviderRejected",
+    "ProviderTimeout",
+    "ProviderUnavailable",
+    "StatelessRagError",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
+    "WorkspaceMismatch",
+    "WorkspaceNotFound",
+]
+
+
+class StatelessRagError(Exception):
+    """Root of all errors that this library raises on purpose."""
+
+
+class InvalidInput(StatelessRagError, ValueError):
+    """A value given by the caller cannot be used; nothing was changed."""
+
+
+class InvalidWorkspaceName(InvalidInput):
+    """A workspace name outside the rule `[A-Za-z0-9_-]{1,64}`, or a device name."""
+
+
+class InvalidDocument(InvalidInput):
+    """A document that cannot be stored: not text, an unusable id, metadata that is not JSON."""
+
+
+class StoreError(StatelessRagError):
+    """The store cannot do what was asked."""
+
+
+class StoreLocked(StoreError):
+    """Another store, in this process or another, owns the root folder; `holder` describes it."""
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class StoreClosed(StoreError):
+    """The store was closed, or belongs to another process (after a fork)."""
+
+
+class StoreCorrupt(StoreError):
+    """The database cannot be read as one of ours."""
+
+
+class WorkspaceNotFound(StoreError, KeyError):
+    """No workspace of that name exists in this store."""
+
+    __str__ = Exception.__str__
+
+
+class WorkspaceMismatch(StoreError):
+    """The workspace was written with another embedder, dimension, tokenizer, or a newer format."""
+
+
+class CommitConflict(StoreError):
+    """Keys that a commit was computed from have changed since; compute it again from a new snapshot."""
+
+
+class ProviderError(StatelessRagError):
+    """An LLM, embedder or reranker failed, after the retries that the policy allows.
+
+    Attributes: `status`, the HTTP status where there is one; `retry_after`, seconds the provider asked to
+    wait, where it did; `retryable`, whether asking again may help.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ProviderTimeout(ProviderError):
+    """The provider did not answer within the time allowed for one call."""
+
+    retryable = True
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider answered 429."""
+
+    retryable = True
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider could not be reached, broke the connection, or answered 5xx."""
+
+    retryable = True
+
+
+class ProviderRejected(ProviderError):
+    """The provider refused the request (wrong key, unknown model, request too large)."""
+
+
+class InvalidReply(ProviderError):
+    """The provider answered something that cannot be used: empty, malformed, wrong shape, NaN."""
+
+    retryable = True
+
+
+class Overloaded(StatelessRagError):
+    """A bounded queue is full. `retry_after` is the number of seconds after which to try again."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(StatelessRagError, TimeoutError):
+    """The deadline of the whole operation passed, waiting in queues included."""

@@ -1,0 +1,266 @@
+"""The interfaces that applications and stores implement: two or three verbs each, written for the caller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stateless_rag.context import Context
+    from stateless_rag.types import Chunk, Entity, Event, Extraction, Message, Passage, Relation, Usage
+
+    Vectors = NDArray[np.float32]
+
+__all__ = [
+    "Embedder",
+    "Embeddings",
+    "Extractor",
+    "Hit",
+    "Journal",
+    "JournalEntry",
+    "LLM",
+    "LLMReply",
+    "LLMRequest",
+    "Observer",
+    "Reranker",
+    "Snapshot",
+    "StreamPart",
+    "Tokenizer",
+    "VectorKind",
+]
+
+VectorKind = Literal["chunk", "entity", "relation"]
+Result = TypeVar("Result")
+
+
+# ---- providers -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMRequest:
+    """One call of an LLM. The order of the messages is system, history, prompt.
+
+    `purpose` (extract, glean, summarize, keywords, answer) is for ledgers; it does not change the answer.
+    """
+
+    prompt: str
+    system: str | None = None
+    history: tuple[Message, ...] = ()
+    json: bool = False
+    max_tokens: int | None = None
+    purpose: str = "answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMReply:
+    """What an LLM said. `truncated`: it was cut off by a token limit (finish reason "length").
+
+    Tokens are the provider's count, or None where it gives none.
+    """
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPart:
+    """A piece of a streamed answer; the last one carries `reply`, the whole answer with its tokens."""
+
+    text: str = ""
+    reply: LLMReply | None = None
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model. Raises `ProviderError` (or a subclass) when it fails; it need not retry."""
+
+    @property
+    def model(self) -> str:
+        """Names the model and whatever else changes its answers; part of the journal's key."""
+
+    async def complete(self, request: LLMRequest) -> LLMReply:
+        """Answer one request."""
+
+    def stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
+        """Answer one request piece by piece."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """Vectors, float32 of shape (texts, dimension), and the tokens they cost where the provider says."""
+
+    vectors: Vectors
+    tokens: int | None = None
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """An embedding model. One call takes at most `max_batch` texts and `max_batch_tokens` tokens together."""
+
+    @property
+    def model(self) -> str:
+        """Names the model and whatever else changes its vectors."""
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of its vectors; None if that is known only after the first call."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest text it takes, in tokens; longer chunks are split before they are embedded."""
+
+    @property
+    def max_batch(self) -> int:
+        """How many texts one call may carry."""
+
+    @property
+    def max_batch_tokens(self) -> int | None:
+        """How many tokens one call may carry."""
+
+    async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
+        """Embed texts, in order. Models that treat questions differently look at `role`."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores passages against a question."""
+
+    @property
+    def model(self) -> str:
+        """Names the model."""
+
+    async def rerank(self, query: str, texts: Sequence[str], *, top_n: int) -> Sequence[tuple[int, float]]:
+        """The indexes of the best texts with their scores, best first."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Counts tokens and says where they begin."""
+
+    @property
+    def name(self) -> str:
+        """Names the encoding; recorded with the workspace."""
+
+    def count(self, text: str) -> int:
+        """The number of tokens in the text."""
+
+    def offsets(self, text: str) -> Sequence[int]:
+        """For each token the offset in `text` (code points) of the character it begins in; never falls."""
+
+
+class Extractor(Protocol):
+    """Finds entities and relations in a chunk. Failures of providers are raised, not swallowed."""
+
+    def generation(self, context: Context) -> str:
+        """Names all that decides what is found: prompt, model, parameters, version of the rules."""
+
+    async def extract(self, context: Context, chunk: Chunk) -> Extraction:
+        """Extract one chunk."""
+
+
+class Observer(Protocol):
+    """Is told of every step, synchronously; must return quickly and not raise."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event."""
+
+
+# ---- the journal ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """A paid LLM call: `digest` of all that determines the reply, the reply, and what it cost."""
+
+    digest: str
+    purpose: str
+    model: str
+    reply: LLMReply
+    usage: Usage
+
+
+class Journal(Protocol):
+    """Keeps what was paid for. `put` returns when the entry will survive a crash."""
+
+    async def get(self, digest: str) -> LLMReply | None:
+        """The reply stored under the digest."""
+
+    async def put(self, entry: JournalEntry) -> None:
+        """Store one paid call."""
+
+    async def get_vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        """Those of the vectors that are stored."""
+
+    async def put_vectors(self, vectors: Mapping[str, Vectors], entry_usage: Usage, model: str) -> None:
+        """Store paid vectors."""
+
+
+# ---- reading -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row found by vector search: its id and its cosine similarity."""
+
+    id: int
+    score: float
+
+
+class Snapshot(Protocol):
+    """One revision of a workspace. Synchronous, and usable only inside the function given to `read`.
+
+    Rows are addressed by 64-bit ids that follow from their keys. Unknown ids are left out of answers.
+    Mappings keep the order of the ids that were asked for.
+    """
+
+    @property
+    def revision(self) -> int:
+        """The number of commits before it."""
+
+    def search(self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0) -> list[Hit]:
+        """The nearest rows by cosine, best first, ties by id. `vector` has shape (dimension,)."""
+
+    def similarities(self, kind: VectorKind, vector: Vectors, ids: Sequence[int]) -> Mapping[int, float]:
+        """The cosine of the vector with each of the rows."""
+
+    def count(self, kind: VectorKind) -> int:
+        """How many rows there are."""
+
+    def entities(self, ids: Sequence[int]) -> Mapping[int, Entity]:
+        """Entities by id."""
+
+    def relations(self, ids: Sequence[int]) -> Mapping[int, Relation]:
+        """Relations by id."""
+
+    def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
+        """Chunks by id, with their documents' source and metadata, score 0."""
+
+    def entity_id(self, name: str) -> int | None:
+        """The id of the entity of that name, aliases applied; None if there is none."""
+
+    def edges(self, entity_ids: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """For each entity its relations as (relation id, id of the other end), by relation id."""
+
+    def endpoints(self, relation_ids: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        """For each relation the ids of its two entities."""
+
+    def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
+        """For each entity the number of its relations."""
+
+    def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
+        """For each entity the ids of chunks that mention it, by id, at most `limit` each."""
+
+    def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
+        """For each relation the ids of chunks that state it, by id, at most `limit` each."""
+
+    def match_words(self, text: str, top_k: int) -> list[Hit]:
+        """Chunks that share words with the text, best first: what is left when no embedder answers."""
+
+    def document(self, document_id: str) -> Mapping[str, Any] | None:
+        """One document's row: id, source, metadata, text, digest."""

@@ -1,0 +1,74 @@
+"""Pure functions on strings: clean text, normalised names and keys, digests and ids."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from hashlib import blake2b
+from typing import Literal
+
+__all__ = ["KeyPolicy", "clean_text", "digest", "entity_key", "normalize_name", "relation_key", "stable_id"]
+
+KeyPolicy = Literal["casefold", "exact"]
+
+# C0 controls but tab, line feed and carriage return; DEL; C1 but NEL; lone surrogates; the two non-characters.
+_UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff￾￿]")
+_SPACE = re.compile(r"\s+")
+_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“"), ("《", "》"), ("「", "」"), ("`", "`"))  # noqa: E501
+_NAME_LIMIT = 256
+
+
+def clean_text(text: str) -> str:
+    """Replace what no database, tokenizer or prompt can carry, one character for one, so offsets stay valid.
+
+    Lone surrogates and non-characters become U+FFFD, control characters a space.
+    """
+    if not _UNUSABLE.search(text):
+        return text
+    return _UNUSABLE.sub(lambda match: " " if match[0] < "\xa0" else "�", text)
+
+
+def normalize_name(name: str) -> str:
+    """A name as it is shown: NFKC, white space folded, one pair of surrounding quotes removed, at most 256
+    characters. Case is kept. Returns "" for a name that says nothing.
+    """
+    name = _SPACE.sub(" ", unicodedata.normalize("NFKC", clean_text(name))).strip()
+    for left, right in _QUOTES:
+        inner = name[len(left) : -len(right)]
+        if len(name) > 2 and name.startswith(left) and name.endswith(right) and left not in inner and right not in inner:  # noqa: E501
+            name = inner.strip()
+            break
+    name = name[:_NAME_LIMIT].strip()
+    return name if any(character.isalnum() for character in name) or len(name) == 1 else ""
+
+
+def entity_key(name: str, policy: KeyPolicy = "casefold") -> str:
+    """The raw key under which mentions of `name` meet.
+
+    >>> entity_key(' “Ada  Lovelace” ')
+    'ada lovelace'
+    """
+    name = normalize_name(name)
+    if policy == "exact":
+        return name
+    return unicodedata.normalize("NFKC", name.casefold())
+
+
+def relation_key(one: str, other: str) -> tuple[str, str]:
+    """The unordered pair of two entity keys, in code point order."""
+    return (one, other) if one <= other else (other, one)
+
+
+def digest(*parts: str) -> str:
+    """128 bits of BLAKE2b over the parts, each with its length, as 32 hex digits."""
+    state = blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        state.update(len(encoded).to_bytes(8, "little"))
+        state.update(encoded)
+    return state.hexdigest()
+
+
+def stable_id(*parts: str) -> int:
+    """A signed 64-bit id that follows from the parts alone, whatever the order of arrival."""
+    return int.from_bytes(bytes.fromhex(digest(*parts))[:8], "little", signed=True)
