@@ -1,24 +1,24 @@
 """The error tree. Every error says what was wrong, with what value, and what to do next.
 
-    StatelessRagError
-    ├── InvalidInput (ValueError)      a value that the caller gave
-    │   ├── InvalidWorkspaceName
-    │   └── InvalidDocument
-    ├── StoreError                     the store cannot do what was asked
-    │   ├── StoreLocked                another store owns the root
-    │   ├── StoreClosed
-    │   ├── StoreCorrupt
-    │   ├── WorkspaceNotFound (also KeyError)
-    │   ├── WorkspaceMismatch          the workspace was written with other settings
-    │   └── CommitConflict             what a commit read has changed since
-    ├── ProviderError                  an LLM, embedder or reranker failed
-    │   ├── ProviderTimeout
-    │   ├── ProviderRateLimited
-    │   ├── ProviderUnavailable        connection refused or lost, 5xx
-    │   ├── ProviderRejected           4xx: wrong key, model, or request
-    │   └── InvalidReply               an answer that cannot be used
-    ├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
-    └── DeadlineExceeded (TimeoutError)
+StatelessRagError
+├── InvalidInput (ValueError)      a value that the caller gave
+│   ├── InvalidWorkspaceName
+│   └── InvalidDocument
+├── StoreError                     the store cannot do what was asked
+│   ├── StoreLocked                another store owns the root
+│   ├── StoreClosed
+│   ├── StoreCorrupt
+│   ├── WorkspaceNotFound (also KeyError)
+│   ├── WorkspaceMismatch          the workspace was written with other settings
+│   └── CommitConflict             what a commit read has changed since
+├── ProviderError                  an LLM, embedder or reranker failed
+│   ├── ProviderTimeout
+│   ├── ProviderRateLimited
+│   ├── ProviderUnavailable        connection refused or lost, 5xx
+│   ├── ProviderRejected           4xx: wrong key, model, or request
+│   └── InvalidReply               an answer that cannot be used
+├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
+└── DeadlineExceeded (TimeoutError)
 """
 
 from __future__ import annotations

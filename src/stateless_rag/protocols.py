@@ -11,13 +11,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stateless_rag.context import Context
-    from stateless_rag.types import Chunk, Entity, Event, Extraction, Message, Passage, Relation, Usage
+    from stateless_rag.flights import Flights
+    from stateless_rag.types import (
+        Chunk,
+        Entity,
+        EntityMention,
+        Event,
+        Extraction,
+        Message,
+        Passage,
+        Relation,
+        RelationMention,
+        Usage,
+    )
 
     Vectors = NDArray[np.float32]
 
 __all__ = [
+    "Basis",
+    "Change",
+    "ChunkRow",
+    "Claim",
+    "DocumentRow",
     "Embedder",
     "Embeddings",
+    "EntityRow",
     "Extractor",
     "Hit",
     "Journal",
@@ -26,11 +44,13 @@ __all__ = [
     "LLMReply",
     "LLMRequest",
     "Observer",
+    "RelationRow",
     "Reranker",
     "Snapshot",
     "StreamPart",
     "Tokenizer",
     "VectorKind",
+    "Workspace",
 ]
 
 VectorKind = Literal["chunk", "entity", "relation"]
@@ -188,6 +208,10 @@ class JournalEntry:
 class Journal(Protocol):
     """Keeps what was paid for. `put` returns when the entry will survive a crash."""
 
+    @property
+    def flights(self) -> Flights:
+        """What is being paid for now; one object for all who share the journal, so that none pays twice."""
+
     async def get(self, digest: str) -> LLMReply | None:
         """The reply stored under the digest."""
 
@@ -223,7 +247,9 @@ class Snapshot(Protocol):
     def revision(self) -> int:
         """The number of commits before it."""
 
-    def search(self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0) -> list[Hit]:
+    def search(
+        self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0
+    ) -> list[Hit]:
         """The nearest rows by cosine, best first, ties by id. `vector` has shape (dimension,)."""
 
     def similarities(self, kind: VectorKind, vector: Vectors, ids: Sequence[int]) -> Mapping[int, float]:
@@ -264,3 +290,198 @@ class Snapshot(Protocol):
 
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         """One document's row: id, source, metadata, text, digest."""
+
+
+# ---- writing -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """A committed document. `digest` depends on the text alone."""
+
+    id: str
+    source: str | None
+    metadata: Mapping[str, Any]
+    text: str
+    digest: str
+    chunks: int
+    tracking_id: str | None
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRow:
+    """A committed chunk: the generation of its extraction, and the digest under which its vector is kept.
+
+    `warnings` are those of its extraction, `error` what kept it from being extracted (in a document that was
+    accepted although partial).
+    """
+
+    id: int
+    chunk: Chunk
+    generation: str
+    vector: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRow:
+    """A committed entity. `state` is its fold as JSON, `vector` the digest under which its vector is kept."""
+
+    id: int
+    entity: Entity
+    state: str
+    vector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationRow:
+    """A committed relation between the entities `left` and `right` (ids, in the order of the pair's keys)."""
+
+    id: int
+    left: int
+    right: int
+    relation: Relation
+    state: str
+    vector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A document accepted but not committed, claimed by one worker until it commits, fails or lets go."""
+
+    sequence: int
+    document_id: str
+    source: str | None
+    metadata: Mapping[str, Any]
+    text: str
+    tracking_id: str
+    attempts: int = 0
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """All that one commit changes; rows replace those of the same id.
+
+    `base` is the revision it was computed from and `reads` the ids of the entities and relations whose folds
+    it read: if another commit changed one of them since, the commit is refused with CommitConflict, and so it
+    is if the aliases or one of its documents changed. `moved` are kept chunks whose place in the document
+    changed. Mentions come with the id of the entity or relation they fold into (None for a relation of an entity
+    with itself); stored mentions under the raw keys in `remention` are replaced by those given. `vectors` holds
+    the vector of each digest that a row here names and no row did before. `aliases` maps raw keys to the key
+    they stand for from now on, or None. The submissions in `requires` must still be pending (CommitConflict if
+    not); those in `done` are pending no more.
+    """
+
+    base: int
+    reads: frozenset[int] = frozenset()
+    documents: tuple[DocumentRow, ...] = ()
+    removed_documents: tuple[str, ...] = ()
+    chunks: tuple[ChunkRow, ...] = ()
+    moved: tuple[ChunkRow, ...] = ()
+    removed_chunks: tuple[int, ...] = ()
+    entity_mentions: tuple[tuple[int, EntityMention], ...] = ()
+    relation_mentions: tuple[tuple[int | None, RelationMention], ...] = ()
+    entities: tuple[EntityRow, ...] = ()
+    removed_entities: tuple[int, ...] = ()
+    relations: tuple[RelationRow, ...] = ()
+    removed_relations: tuple[int, ...] = ()
+    vectors: Mapping[str, Vectors]
+    requires: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    aliases: Mapping[str, str | None] | None = None
+    remention: frozenset[str] = frozenset()
+
+
+class Basis(Protocol):
+    """What a commit is computed from: one revision, read like a `Snapshot`, in the form it is stored in."""
+
+    @property
+    def revision(self) -> int:
+        """The number of commits before it."""
+
+    def aliases(self) -> Mapping[str, str]:
+        """Raw keys and the keys they stand for."""
+
+    def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
+        """Committed documents."""
+
+    def chunk_rows(self, document_ids: Collection[str]) -> Sequence[ChunkRow]:
+        """All chunks of the documents, in order."""
+
+    def mentions_in(
+        self, chunk_ids: Collection[int]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions of the chunks."""
+
+    def mentions_of(self, ids: Collection[int]) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions that fold into the entities and relations."""
+
+    def mentions_under(
+        self, raw_keys: Collection[str]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions of the raw keys, and of relations with such an end."""
+
+    def entity_rows(self, ids: Collection[int]) -> Mapping[int, EntityRow]:
+        """Entities with their folds."""
+
+    def relation_rows(self, ids: Collection[int]) -> Mapping[int, RelationRow]:
+        """Relations with their folds."""
+
+    def vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        """Stored vectors."""
+
+
+class Workspace(Protocol):
+    """One workspace of a store, shared by all engines on it, from any thread and event loop."""
+
+    @property
+    def name(self) -> str:
+        """The name it was created with."""
+
+    @property
+    def revision(self) -> int:
+        """The last committed revision."""
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal."""
+
+    async def read(self, query: Callable[[Snapshot], Result]) -> Result:
+        """Run a function on a snapshot, in a thread of the store."""
+
+    async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
+        """Run a function on the basis of a commit, in a thread of the store."""
+
+    async def commit(self, change: Change) -> int:
+        """Carry out a change, all or nothing; returns the new revision. Raises CommitConflict."""
+
+    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
+        """Make documents durable as pending and number them; `claimed`: the caller works on them now."""
+
+    async def claim(
+        self, limit: int, *, ids: Collection[str] | None = None, tracking_id: str | None = None, failed: bool
+    ) -> Sequence[Claim]:
+        """Take documents that nobody works on, oldest first; with `failed` also those that failed."""
+
+    async def release(self, sequences: Collection[int]) -> None:
+        """Let go of claims without having finished; another may take them."""
+
+    async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Record that a claimed document failed, and let go of it."""
+
+    async def withdraw(self, sequences: Collection[int]) -> None:
+        """Forget pending documents: they turned out to be there already, or were deleted."""
+
+    def superseded(self, claim: Claim) -> Sequence[int]:
+        """The claim and older submissions of the same document: all done once it commits."""
+
+    def is_pending(self, sequence: int) -> bool:
+        """Whether a submission is still waiting to be committed."""
+
+    def unfinished(self, tracking_id: str) -> Collection[int]:
+        """The submissions of one tracking id that neither were committed nor have failed."""
+
+    def waiting(self, ids: Collection[str] | None = None) -> Mapping[str, Sequence[int]]:
+        """Submissions that are not committed, by document."""

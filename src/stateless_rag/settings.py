@@ -110,7 +110,7 @@ class IngestSettings:
     `accept_partial` makes a document searchable although some of its chunks failed.
     """
 
-    documents_in_flight: int = 256
+    documents_in_flight: int = 1024
     characters_in_flight: int = 16_000_000
     commit_chunks: int = 512
     accept_partial: bool = False

@@ -7,14 +7,34 @@ import unicodedata
 from hashlib import blake2b
 from typing import Literal
 
-__all__ = ["KeyPolicy", "clean_text", "digest", "entity_key", "normalize_name", "relation_key", "stable_id"]
+__all__ = [
+    "KeyPolicy",
+    "chunk_id_of",
+    "chunk_row_id",
+    "clean_text",
+    "digest",
+    "entity_key",
+    "normalize_name",
+    "relation_key",
+    "stable_id",
+]
 
 KeyPolicy = Literal["casefold", "exact"]
 
 # C0 controls but tab, line feed and carriage return; DEL; C1 but NEL; lone surrogates; the two non-characters.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff￾￿]")
 _SPACE = re.compile(r"\s+")
-_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“"), ("《", "》"), ("「", "」"), ("`", "`"))  # noqa: E501
+_QUOTES = (
+    ('"', '"'),
+    ("'", "'"),
+    ("“", "”"),
+    ("‘", "’"),
+    ("«", "»"),
+    ("„", "“"),
+    ("《", "》"),
+    ("「", "」"),
+    ("`", "`"),
+)  # noqa: E501
 _NAME_LIMIT = 256
 
 
@@ -35,7 +55,13 @@ def normalize_name(name: str) -> str:
     name = _SPACE.sub(" ", unicodedata.normalize("NFKC", clean_text(name))).strip()
     for left, right in _QUOTES:
         inner = name[len(left) : -len(right)]
-        if len(name) > 2 and name.startswith(left) and name.endswith(right) and left not in inner and right not in inner:  # noqa: E501
+        if (
+            len(name) > 2
+            and name.startswith(left)
+            and name.endswith(right)
+            and left not in inner
+            and right not in inner
+        ):  # noqa: E501
             name = inner.strip()
             break
     name = name[:_NAME_LIMIT].strip()
@@ -72,3 +98,17 @@ def digest(*parts: str) -> str:
 def stable_id(*parts: str) -> int:
     """A signed 64-bit id that follows from the parts alone, whatever the order of arrival."""
     return int.from_bytes(bytes.fromhex(digest(*parts))[:8], "little", signed=True)
+
+
+def chunk_row_id(chunk_id: str) -> int:
+    """A chunk's id as the signed 64-bit integer that rows are addressed by."""
+    return int.from_bytes(bytes.fromhex(chunk_id.removeprefix("chunk-")), "big", signed=True)
+
+
+def chunk_id_of(row_id: int) -> str:
+    """The other way round.
+
+    >>> chunk_id_of(chunk_row_id("chunk-0123456789abcdef"))
+    'chunk-0123456789abcdef'
+    """
+    return f"chunk-{row_id.to_bytes(8, 'big', signed=True).hex()}"

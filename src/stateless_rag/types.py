@@ -54,7 +54,7 @@ class Document:
     text: str
     id: str | None = field(default=None, kw_only=True)
     source: str | None = field(default=None, kw_only=True)
-    metadata: Mapping[str, Any] = field(default=NOTHING, kw_only=True)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Extraction:
     generation: str
     entities: tuple[EntityMention, ...] = ()
     relations: tuple[RelationMention, ...] = ()
-    warnings: Mapping[str, int] = NOTHING
+    warnings: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     error: str | None = None
 
 
@@ -375,7 +375,7 @@ class Passage:
     tokens: int
     score: float
     found_by: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = NOTHING
+    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,9 +411,9 @@ class Retrieval:
 class Answer:
     """An answer and what it rests on.
 
-    `text` is the LLM's; without an LLM, or with `only_context`, it is the context; with `only_prompt` the
-    prompt; with nothing found, a sentence that says so, and `no_context` is true. `timings` are milliseconds
-    per step.
+    `text` is the LLM's; without an LLM it is the best passages, cited; with `only_context` the context; with
+    `only_prompt` the prompt; with nothing found, a sentence that says so, and `no_context` is true. `timings`
+    are milliseconds per step.
     """
 
     text: str

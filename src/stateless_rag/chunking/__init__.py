@@ -1,0 +1,1 @@
+"""How a text is cut: where it may be cut, and the strategies that choose among these places."""

@@ -1,0 +1,311 @@
+"""From documents with their extractions to one commit: fold what changed, describe it, embed it, store it.
+
+A commit is computed from a revision, without holding a lock or a transaction while providers are called. If
+another commit changed what it read in the meantime, it is computed again; by then the journal knows every
+summary and vector, so nothing is paid twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.calls import vector_digest
+from stateless_rag.errors import CommitConflict
+from stateless_rag.folding import Folding, fold_changes
+from stateless_rag.protocols import Basis, Change, Claim, ChunkRow, DocumentRow, EntityRow, RelationRow
+from stateless_rag.stages.embed import embed, entity_text, relation_text
+from stateless_rag.stages.merge import present_entity, present_relation
+from stateless_rag.stages.summarize import joined, summarize
+from stateless_rag.text import chunk_row_id, digest, stable_id
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Vectors, Workspace
+    from stateless_rag.types import Chunk, Extraction
+
+__all__ = ["Batch", "Committed", "Outdated", "Ready", "commit"]
+
+
+class Outdated(CommitConflict):
+    """Chunks that a document wanted to keep are gone: it must be prepared again. `document_ids` names them."""
+
+    def __init__(self, document_ids: Sequence[str]) -> None:
+        super().__init__(f"documents {list(document_ids)} were deleted while they were being updated")
+        self.document_ids = tuple(document_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A document whose chunks are all extracted. Chunks without an extraction are kept from its last version."""
+
+    claim: Claim
+    chunks: tuple[Chunk, ...]
+    extractions: Mapping[str, Extraction]
+    done: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one commit is to change."""
+
+    ready: tuple[Ready, ...] = ()
+    removed: tuple[str, ...] = ()
+    aliases: Mapping[str, str | None] = field(default_factory=dict)
+    done: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What a commit did."""
+
+    revision: int
+    withdrawn: tuple[int, ...]
+    removed_documents: tuple[str, ...]
+    entities_changed: int
+    entities_removed: int
+    relations_changed: int
+    relations_removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What changes, before it is described and embedded."""
+
+    base: int
+    reads: frozenset[int]
+    folding: Folding
+    documents: tuple[DocumentRow, ...]
+    removed_documents: tuple[str, ...]
+    chunks: tuple[tuple[Chunk, Extraction], ...]
+    moved: tuple[ChunkRow, ...]
+    removed_chunks: tuple[int, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.documents or self.removed_documents or self.folding.touched)
+
+
+async def commit(context: Context, workspace: Workspace, batch: Batch) -> Committed:
+    """Commit a batch, without documents that were withdrawn (deleted) in the meantime.
+
+    Raises ProviderError if a summary or an embedding fails, and Outdated if a document must be prepared again;
+    then nothing was changed.
+    """
+    withdrawn: tuple[int, ...] = ()
+    while True:
+        now = context.clock.wall()
+        withdrawn += tuple(
+            r.claim.sequence for r in batch.ready if not workspace.is_pending(r.claim.sequence)
+        )
+        batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
+        plan = await workspace.read_basis(lambda basis: _plan(context, basis, batch, now))
+        if plan.empty and not batch.aliases:
+            return _committed(plan, plan.base, withdrawn)
+        change = await _change(context, plan, batch)
+        try:
+            revision = await workspace.commit(change)
+        except CommitConflict:
+            continue
+        return _committed(plan, revision, withdrawn)
+
+
+def _committed(plan: _Plan, revision: int, withdrawn: tuple[int, ...]) -> Committed:
+    folding = plan.folding
+    return Committed(
+        revision=revision,
+        withdrawn=withdrawn,
+        removed_documents=plan.removed_documents,
+        entities_changed=len(folding.entities),
+        entities_removed=len(folding.removed_entities),
+        relations_changed=len(folding.relations),
+        relations_removed=len(folding.removed_relations),
+    )
+
+
+# ---- what changes --------------------------------------------------------------------------------------
+
+
+def _plan(context: Context, basis: Basis, batch: Batch, now: float) -> _Plan:
+    ids = [*(ready.claim.document_id for ready in batch.ready), *batch.removed]
+    committed = basis.document_rows(ids)
+    old: dict[str, dict[int, ChunkRow]] = {}
+    for row in basis.chunk_rows(ids):
+        old.setdefault(row.chunk.document_id, {})[row.id] = row
+    removed_documents = tuple(id_ for id_ in batch.removed if id_ in committed)
+    removed = {id_ for document in removed_documents for id_ in old.get(document, ())}
+    added: list[tuple[Chunk, Extraction]] = []
+    moved: list[ChunkRow] = []
+    outdated: list[str] = []
+    for ready in batch.ready:
+        before = old.get(ready.claim.document_id, {})
+        kept = _kept(ready, before)
+        if kept is None:
+            outdated.append(ready.claim.document_id)
+            continue
+        removed.update(before.keys() - kept.keys())
+        moved.extend(row for row in kept.values() if row.chunk != before[row.id].chunk)
+        added.extend((c, ready.extractions[c.id]) for c in ready.chunks if c.id in ready.extractions)
+    if outdated:
+        raise Outdated(outdated)
+    folding = fold_changes(
+        basis, context.settings.merging, [extraction for _, extraction in added], removed, batch.aliases
+    )
+    return _Plan(
+        base=basis.revision,
+        reads=folding.reads | {stable_id("document", id_) for id_ in ids},
+        folding=folding,
+        documents=tuple(_document_row(ready, now) for ready in batch.ready),
+        removed_documents=removed_documents,
+        chunks=tuple(added),
+        moved=tuple(moved),
+        removed_chunks=tuple(sorted(removed)),
+    )
+
+
+def _kept(ready: Ready, before: Mapping[int, ChunkRow]) -> dict[int, ChunkRow] | None:
+    """The rows that stay, where they are now; None if one that should stay is gone."""
+    kept: dict[int, ChunkRow] = {}
+    for chunk in ready.chunks:
+        if chunk.id not in ready.extractions:
+            row = before.get(chunk_row_id(chunk.id))
+            if row is None:
+                return None
+            kept[row.id] = ChunkRow(
+                id=row.id, chunk=chunk, generation=row.generation, vector=row.vector, error=row.error
+            )
+    return kept
+
+
+def _document_row(ready: Ready, now: float) -> DocumentRow:
+    claim = ready.claim
+    return DocumentRow(
+        id=claim.document_id,
+        source=claim.source,
+        metadata=claim.metadata,
+        text=claim.text,
+        digest=digest("document", claim.text),
+        chunks=len(ready.chunks),
+        tracking_id=claim.tracking_id,
+        updated_at=now,
+    )
+
+
+# ---- describe and embed --------------------------------------------------------------------------------
+
+
+async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
+    model = context.embedder.model
+    entities, relations = await _described(context, plan.folding)
+    texts: dict[str, str] = {}
+
+    def named(text: str) -> str:
+        key = vector_digest(model, text)
+        texts[key] = text
+        return key
+
+    chunk_rows = tuple(
+        ChunkRow(
+            id=chunk_row_id(chunk.id),
+            chunk=chunk,
+            generation=extraction.generation,
+            vector=named(chunk.text),
+            error=extraction.error,
+        )
+        for chunk, extraction in plan.chunks
+    )
+    entity_rows = tuple(
+        EntityRow(id=id_, entity=entity, state=state, vector=named(entity_text(context, entity)))
+        for id_, entity, state in entities
+    )
+    relation_rows = tuple(
+        RelationRow(
+            id=id_,
+            left=left,
+            right=right,
+            relation=relation,
+            state=state,
+            vector=named(relation_text(context, relation)),
+        )
+        for id_, left, right, relation, state in relations
+    )
+    for vector in plan.folding.stored_vectors:
+        texts.pop(vector, None)
+    matrix = await embed(context, list(texts.values()))
+    return Change(
+        base=plan.base,
+        reads=plan.reads,
+        documents=plan.documents,
+        removed_documents=plan.removed_documents,
+        chunks=chunk_rows,
+        moved=plan.moved,
+        removed_chunks=plan.removed_chunks,
+        entity_mentions=plan.folding.entity_mentions,
+        relation_mentions=plan.folding.relation_mentions,
+        entities=entity_rows,
+        removed_entities=plan.folding.removed_entities,
+        relations=relation_rows,
+        removed_relations=plan.folding.removed_relations,
+        vectors=_by_digest(texts, matrix),
+        requires=tuple(ready.claim.sequence for ready in batch.ready),
+        done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
+        aliases=batch.aliases or None,
+        remention=plan.folding.remention,
+    )
+
+
+def _by_digest(texts: Mapping[str, str], matrix: Vectors) -> dict[str, Vectors]:
+    return dict(zip(texts, matrix, strict=True))
+
+
+async def _described(context: Context, folding: Folding) -> tuple[list[Any], list[Any]]:
+    """Entities and relations as they will be shown: (id, [left, right,] value, state)."""
+    entity_texts = [
+        (change, present_entity(change.fold, change.description or "")) for change in folding.entities
+    ]
+    relation_texts = [
+        (change, present_relation(change.fold, change.description or "")) for change in folding.relations
+    ]
+    wanted = [
+        *((entity.name, change.fold.texts, change.description) for change, entity in entity_texts),
+        *(
+            (f"({relation.source}, {relation.target})", change.fold.texts, change.description)
+            for change, relation in relation_texts
+        ),
+    ]
+    described = await _descriptions(context, wanted)
+    entities = [
+        (change.id, present_entity(change.fold, text), change.state)
+        for (change, _), text in zip(entity_texts, described, strict=False)
+    ]
+    relations = [
+        (change.id, change.left, change.right, present_relation(change.fold, text), change.state)
+        for (change, _), text in zip(relation_texts, described[len(entities) :], strict=True)
+    ]
+    return entities, relations
+
+
+async def _descriptions(
+    context: Context, wanted: Iterable[tuple[str, Sequence[str], str | None]]
+) -> list[str]:
+    """Kept descriptions as they are, short lists joined at once, long ones summarised concurrently."""
+    described: list[str | None] = []
+    long: list[tuple[int, str, Sequence[str]]] = []
+    for position, (subject, texts, kept) in enumerate(wanted):
+        text = kept if kept is not None else joined(context, texts)
+        if text is None:
+            long.append((position, subject, texts))
+        described.append(text)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                (position, group.create_task(summarize(context, subject, texts)))
+                for position, subject, texts in long
+            ]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    for position, task in tasks:
+        described[position] = task.result()
+    return [text if text is not None else "" for text in described]

@@ -1,0 +1,180 @@
+"""Vectors of texts: taken from the journal where they were paid for, else embedded in full batches.
+
+The part of `stateless_rag.calls` that calls the embedder; import it from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from stateless_rag.attempts import provider_time, slot, until_answered, within_deadline
+from stateless_rag.errors import InvalidReply
+from stateless_rag.text import digest
+from stateless_rag.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Embeddings, Journal, Vectors
+
+__all__ = ["embed_texts", "vector_digest"]
+
+Role = Literal["document", "query"]
+
+
+def vector_digest(model: str, text: str) -> str:
+    """The name of a document text's vector in the journal."""
+    return digest("embed", model, text)
+
+
+async def embed_texts(context: Context, texts: Sequence[str], *, role: Role) -> Vectors:
+    """Vectors of the texts as the embedder gives them: float32 of shape (texts, dimension), in order.
+
+    Vectors of documents are journaled; equal texts are paid for once, also when asked for at the same time,
+    and each batch is kept as soon as it arrives. Questions (`role="query"`) are not journaled. Without texts
+    the shape is (0, dimension or 0). Errors as for `complete`.
+    """
+    import numpy as np
+
+    embedder = context.embedder
+    if not texts:
+        return np.empty((0, embedder.dimension or 0), dtype=np.float32)
+    digests = [vector_digest(embedder.model, text) for text in texts]
+    wanted = dict(zip(digests, texts, strict=True))
+    found: dict[str, Vectors] = {}
+    if role == "document" and context.journal is not None:
+        await _find_or_embed(context, context.journal, wanted, found)
+    else:
+
+        async def keep(vectors: Mapping[str, Vectors], _: Usage) -> None:
+            found.update(vectors)
+
+        await _embed(context, wanted, role, embedder.dimension, keep)
+    return np.stack([found[key] for key in digests])
+
+
+async def _find_or_embed(
+    context: Context, journal: Journal, wanted: Mapping[str, str], found: dict[str, Vectors]
+) -> None:
+    flights = journal.flights
+    missing = dict(wanted)
+    while missing:
+        with flights.lead_free(missing) as led:
+            stored = await _stored(context, journal, missing)
+            found.update(stored)
+            flights.land(led, stored)
+
+            async def keep(vectors: Mapping[str, Vectors], usage: Usage, led: set[str] = led) -> None:
+                await journal.put_vectors(vectors, usage, context.embedder.model)
+                found.update(vectors)
+                flights.land(led, vectors)
+
+            dimension = len(next(iter(found.values()))) if found else context.embedder.dimension
+            own = {key: text for key, text in missing.items() if key in led}
+            await _embed(context, own, "document", dimension, keep)
+        missing = {key: text for key, text in missing.items() if key not in found}
+        for key in missing:
+            await within_deadline(context, flights.wait(key), "the same texts were being embedded elsewhere")
+
+
+async def _stored(context: Context, journal: Journal, missing: Mapping[str, str]) -> dict[str, Vectors]:
+    dimension = context.embedder.dimension
+    stored = {
+        key: vector
+        for key, vector in (await journal.get_vectors(tuple(missing))).items()
+        if dimension in (None, len(vector))
+    }
+    if stored:
+        context.meter.add("embed", Usage(cached=len(stored)))
+    return stored
+
+
+async def _embed(
+    context: Context,
+    wanted: Mapping[str, str],
+    role: Role,
+    dimension: int | None,
+    keep: Callable[[Mapping[str, Vectors], Usage], Awaitable[None]],
+) -> None:
+    """Embed the texts in batches, as many at once as the limits allow, and `keep` each as it arrives."""
+    batches = _batches(context, wanted)
+    remaining = iter(batches)
+
+    async def attempt(batch: Sequence[str]) -> tuple[Vectors, Usage]:
+        nonlocal dimension
+        reply, usage = await _embed_batch(context, [wanted[key] for key in batch], role)
+        vectors = _checked(context.embedder.model, reply.vectors, len(batch), dimension)
+        dimension = vectors.shape[1]
+        return vectors, usage
+
+    async def work() -> None:
+        for batch in remaining:
+            vectors, usage = await until_answered(context, partial(attempt, batch))
+            await keep(dict(zip(batch, vectors, strict=True)), usage)
+
+    # Twice the slots, so that they stay full while batches are kept, and the queue stays short.
+    await _together(work, min(len(batches), 2 * context.limits.capacity("embedder")))
+
+
+def _batches(context: Context, wanted: Mapping[str, str]) -> list[list[str]]:
+    """Digests in batches that the embedder takes; a text above its token limit goes alone."""
+    size, limit = max(1, context.embedder.max_batch), context.embedder.max_batch_tokens
+    batches: list[list[str]] = []
+    tokens = 0
+    for key, text in wanted.items():
+        cost = 0 if limit is None else context.tokenizer.count(text)
+        if not batches or len(batches[-1]) >= size or (limit is not None and tokens + cost > limit):
+            batches.append([])
+            tokens = 0
+        batches[-1].append(key)
+        tokens += cost
+    return batches
+
+
+async def _embed_batch(context: Context, texts: Sequence[str], role: Role) -> tuple[Embeddings, Usage]:
+    embedder, seconds = context.embedder, context.settings.calls.embed_timeout
+    async with slot(context, "embedder"), provider_time(context, seconds, embedder.model):
+        reply = await embedder.embed(texts, role=role)
+    tokens = reply.tokens
+    if tokens is None:
+        tokens = sum(context.tokenizer.count(text) for text in texts)
+    usage = Usage(calls=1, prompt_tokens=tokens)
+    context.meter.add("embed" if role == "document" else "embed_query", usage)
+    return reply, usage
+
+
+def _checked(model: str, vectors: Vectors, count: int, dimension: int | None) -> Vectors:
+    import numpy as np
+
+    try:
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as exc:
+        raise InvalidReply(f"{model} gave vectors that are not rows of numbers: {exc}") from exc
+    if array.ndim != 2 or array.shape[0] != count or not array.shape[1]:
+        raise InvalidReply(f"{model} gave vectors of shape {array.shape} for {count} texts.")
+    if dimension is not None and array.shape[1] != dimension:
+        raise InvalidReply(
+            f"{model} gave vectors of {array.shape[1]} dimensions where {dimension} were expected."
+        )
+    if not np.isfinite(array).all():
+        raise InvalidReply(f"{model} gave vectors that are not finite.")
+    return array
+
+
+async def _together(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """Run `work` so many times at once; the first error cancels the others and is raised as it is."""
+    if count == 1:
+        await work()
+        return
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        first = errors.exceptions[0]
+        raise first from first.__cause__

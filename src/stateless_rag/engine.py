@@ -1,0 +1,454 @@
+"""The engine: the async façade on one workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.commit import Batch, commit
+from stateless_rag.context import Clock, Context, Meter
+from stateless_rag.errors import InvalidInput, StoreClosed, WorkspaceMismatch
+from stateless_rag.ingest import Documents, Ingest, groups_of, new_tracking_id, submit
+from stateless_rag.limits import Limits, Priority
+from stateless_rag.opening import Opening
+from stateless_rag.prompts import Prompts
+from stateless_rag.settings import QueryOptions, Settings
+from stateless_rag.text import entity_key
+from stateless_rag.types import Answer, DeleteReport, DocumentStatus, Event, InsertReport, Retrieval, Usage
+
+if TYPE_CHECKING:
+    import rustworkx
+
+    from stateless_rag.protocols import (
+        LLM,
+        Claim,
+        Embedder,
+        Extractor,
+        Observer,
+        Reranker,
+        Snapshot,
+        Tokenizer,
+    )
+    from stateless_rag.stores.duckdb.store import Store
+    from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+    from stateless_rag.types import Document, Entity, Relation, WorkspaceInfo
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """One workspace, ready to take documents in and to answer questions.
+
+    Get one by `await Engine.open(…)` or `async with Engine.open(…) as engine`; there is no other way. Any
+    number of engines work side by side, also on one workspace, where they see each other's commits.
+    """
+
+    def __init__(self, context: Context, store: Store, workspace: DuckWorkspace, *, owns_store: bool) -> None:
+        self._context = context
+        self._store = store
+        self._workspace = workspace
+        self._owns_store = owns_store
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        store: Store | str | Path,
+        workspace: str = "default",
+        *,
+        settings: Settings | None = None,
+        llm: LLM | Callable[..., Any] | None = None,
+        embedder: Embedder | Callable[..., Any] | None = None,
+        reranker: Reranker | None = None,
+        tokenizer: Tokenizer | None = None,
+        extractor: Extractor | None = None,
+        prompts: Prompts | None = None,
+        limits: Limits | None = None,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+        create: bool = True,
+    ) -> Opening[Engine]:
+        """Open an engine on a workspace of a store, or of a root folder that this engine then owns.
+
+        Without an `llm` the built-in extractor works and answers are passages; without an `embedder` the
+        built-in hashing embedder does. Providers may be any async callables. Engines may share `limits`.
+        A workspace that does not exist is created, unless `create` is false (WorkspaceNotFound). Raises
+        StoreLocked if another store owns the root, and WorkspaceMismatch if the workspace was written with
+        another embedder, tokenizer or key policy.
+        """
+        context = Context.create(
+            llm=llm,
+            embedder=embedder,
+            tokenizer=tokenizer,
+            extractor=extractor,
+            reranker=reranker,
+            settings=settings or Settings(),
+            prompts=prompts or Prompts(),
+            limits=limits or Limits(),
+            observer=observer,
+            clock=clock or Clock(),
+            workspace=workspace,
+        )
+        return Opening(lambda: _open(context, store, workspace, create=create), lambda engine: engine.close())
+
+    async def close(self) -> None:
+        """Close the engine, and the store if the engine opened it. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._owns_store:
+            await self._store.close()
+
+    @property
+    def context(self) -> Context:
+        """What the engine gives to the stages."""
+        return self._context
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+        return self._workspace.name
+
+    @property
+    def revision(self) -> int:
+        """The workspace's last commit."""
+        return self._workspace.revision
+
+    # ---- writing ---------------------------------------------------------------------------------------
+
+    async def insert(self, documents: Documents, *, tracking_id: str | None = None) -> InsertReport:
+        """Take documents in; returns when each is committed or has failed.
+
+        `documents` are texts or Document values: one, a list, an iterable or an async iterable, which is read
+        as there is room. A document whose id is known is updated, and pays for changed chunks only; the same
+        text again pays nothing. Failures of single chunks are in the report, not raised. Cancelling is safe:
+        what was accepted stays pending, what was paid stays paid, and `resume` goes on.
+        """
+        ingest = self._ingest(tracking_id)
+        return await ingest.run(self._submitting(ingest, documents))
+
+    async def insert_events(
+        self, documents: Documents, *, tracking_id: str | None = None
+    ) -> AsyncGenerator[Event]:
+        """As `insert`, but yields the progress; the last event, of kind "finished", carries the report."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        observer = self._context.observer
+
+        def tell(event: Event) -> None:
+            queue.put_nowait(event)
+            if observer is not None:
+                observer(event)
+
+        ingest = self._ingest(tracking_id, observer=tell)
+        run = asyncio.create_task(ingest.run(self._submitting(ingest, documents)))
+        run.add_done_callback(lambda _: queue.put_nowait(Event(kind="", workspace=self.name)))
+        try:
+            while (event := await queue.get()).kind:
+                yield event
+            await run
+        finally:
+            if not run.done():
+                run.cancel()
+                await asyncio.gather(run, return_exceptions=True)
+
+    async def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
+        """Make documents durable as pending and return their tracking id; `work` or `resume` ingests them."""
+        self._check()
+        name = tracking_id or new_tracking_id()
+        async for group in groups_of(documents):
+            await submit(self._workspace, group, name, claimed=False)
+        return name
+
+    async def work(
+        self, *, stop: asyncio.Event | None = None, until_empty: bool = False, poll: float = 0.2
+    ) -> InsertReport:
+        """Ingest what is pending and what comes, until `stop` is set (or, with `until_empty`, nothing is left).
+
+        Looks for new documents every `poll` seconds. Any number may work at once: none takes what another
+        has. Documents that failed are left to `resume`.
+        """
+        ingest = self._ingest(None)
+        stopping = stop or asyncio.Event()
+
+        async def claims() -> AsyncIterator[Sequence[Claim]]:
+            while not stopping.is_set():
+                taken = await self._workspace.claim(64, failed=False)
+                if taken:
+                    yield taken
+                elif until_empty:
+                    return
+                else:
+                    await _first(stopping.wait(), poll)
+
+        return await ingest.run(claims())
+
+    async def resume(self, ids: Collection[str] | None = None) -> InsertReport:
+        """Ingest what is pending or has failed (or those of `ids`); only what is missing is paid for."""
+        ingest = self._ingest(None)
+        tried: set[int] = set()
+
+        async def claims() -> AsyncIterator[Sequence[Claim]]:
+            while taken := await self._workspace.claim(64, ids=ids, failed=True):
+                again = [claim.sequence for claim in taken if claim.sequence in tried]
+                await self._workspace.release(again)
+                fresh = [claim for claim in taken if claim.sequence not in tried]
+                if not fresh:
+                    return
+                tried.update(claim.sequence for claim in fresh)
+                yield fresh
+
+        return await ingest.run(claims())
+
+    async def delete(self, ids: Collection[str] | str) -> DeleteReport:
+        """Delete documents with all that rests on them alone; one commit for all of them.
+
+        What is pending of them is withdrawn as well. The rest of the workspace is as if they had never been
+        there; entities and relations whose texts change may need a new summary.
+        """
+        self._check()
+        started = self._context.clock.monotonic()
+        wanted = (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
+        meter = Meter()
+        waiting = self._workspace.waiting(wanted)
+        done = tuple(sequence for sequences in waiting.values() for sequence in sequences)
+        committed = await commit(
+            self._context.derive(meter=meter, journal=self._workspace.journal),
+            self._workspace,
+            Batch(removed=wanted, done=done),
+        )
+        deleted = tuple(id_ for id_ in wanted if id_ in committed.removed_documents or id_ in waiting)
+        if not committed.removed_documents:
+            await self._workspace.withdraw(done)
+        for id_ in deleted:
+            self._context.emit("deleted", document_id=id_)
+        return DeleteReport(
+            deleted=deleted,
+            missing=tuple(id_ for id_ in wanted if id_ not in deleted),
+            entities_removed=committed.entities_removed,
+            entities_changed=committed.entities_changed,
+            relations_removed=committed.relations_removed,
+            relations_changed=committed.relations_changed,
+            usage=meter.totals(),
+            seconds=self._context.clock.monotonic() - started,
+            revision=committed.revision,
+        )
+
+    async def alias(self, name: str, target: str | None) -> int:
+        """Let an entity's name stand for another entity from now on (or, with None, for itself again).
+
+        Stored evidence stays as it is: an alias can be taken back exactly. Returns the new revision.
+        """
+        self._check()
+        policy = self._context.settings.merging.key_policy
+        key = entity_key(name, policy)
+        other = None if target is None else entity_key(target, policy)
+        if not key or other == "":
+            raise InvalidInput(f"{name!r} and {target!r} must be names")
+        known = await self.aliases()
+        following = {**known, **({} if other is None else {key: other})}
+        step = other
+        while step is not None:
+            if step == key:
+                raise InvalidInput(f"{target!r} already stands for {name!r}; take that alias back first")
+            step = following.get(step)
+        if other == known.get(key):
+            return self.revision
+        context = self._context.derive(meter=Meter(), journal=self._workspace.journal)
+        return (await commit(context, self._workspace, Batch(aliases={key: other}))).revision
+
+    async def aliases(self) -> Mapping[str, str]:
+        """The aliases: keys and the keys they stand for."""
+        self._check()
+        return await self._workspace.read_basis(lambda basis: MappingProxyType(dict(basis.aliases())))
+
+    # ---- asking ----------------------------------------------------------------------------------------
+
+    async def query(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Answer:
+        """Answer a question from the workspace, with references.
+
+        Keyword arguments are fields of QueryOptions (`mode="local"`, `top_k=10`, …) and change `options`, by
+        default the engine's settings. Raises ProviderError if a provider fails, InvalidInput for a question
+        or an option that cannot be used, and DeadlineExceeded.
+        """
+        from stateless_rag.retrieval.answer import answer
+
+        self._check()
+        return await answer(self._asking(), self._workspace.read, question, self._options(options, changes))
+
+    async def stream(
+        self, question: str, *, options: QueryOptions | None = None, **changes: Any
+    ) -> AsyncGenerator[str | Answer]:
+        """As `query`, but yields the text piece by piece as it comes, and last the Answer with its references."""
+        from stateless_rag.retrieval.answer import stream_answer
+
+        self._check()
+        pieces = stream_answer(
+            self._asking(), self._workspace.read, question, self._options(options, changes)
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def retrieve(
+        self, question: str, *, options: QueryOptions | None = None, **changes: Any
+    ) -> Retrieval:
+        """What would be found for a question: entities, relations, passages and references.
+
+        The only LLM call is the one for keywords, and there is none if they are given
+        (`low_level_keywords`, `high_level_keywords`), in mode naive, or without an LLM.
+        """
+        from stateless_rag.retrieval.retrieve import retrieve
+
+        self._check()
+        return await retrieve(self._asking(), self._workspace.read, question, self._options(options, changes))
+
+    # ---- looking ---------------------------------------------------------------------------------------
+
+    async def describe(self) -> WorkspaceInfo:
+        """What the workspace holds and was made with."""
+        self._check()
+        return await self._store.describe(self.name)
+
+    async def documents(self) -> list[DocumentStatus]:
+        """The status of every document, by id."""
+        self._check()
+        return await self._workspace.documents()
+
+    async def document(self, document_id: str) -> Document | None:
+        """A committed document, None if there is none of that id."""
+        from stateless_rag.types import Document
+
+        self._check()
+        row = await self._workspace.read(lambda snapshot: snapshot.document(document_id))
+        if row is None:
+            return None
+        return Document(row["text"], id=row["id"], source=row["source"], metadata=row["metadata"])
+
+    async def entity(self, name: str) -> Entity | None:
+        """The entity of that name, aliases applied."""
+        self._check()
+
+        def look(snapshot: Snapshot) -> Entity | None:
+            id_ = snapshot.entity_id(name)
+            return None if id_ is None else snapshot.entities([id_]).get(id_)
+
+        return await self._workspace.read(look)
+
+    async def relations_of(self, name: str, *, limit: int = 100) -> list[Relation]:
+        """The relations of an entity, heaviest first, at most `limit`."""
+        self._check()
+
+        def look(snapshot: Snapshot) -> list[Relation]:
+            id_ = snapshot.entity_id(name)
+            edges = [] if id_ is None else snapshot.edges([id_]).get(id_, [])
+            found = snapshot.relations([edge for edge, _ in edges]).values()
+            return sorted(found, key=lambda r: (-r.weight, r.source_key, r.target_key))[:limit]
+
+        return await self._workspace.read(look)
+
+    async def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
+        """The whole graph with entities and relations as payloads, for algorithms of rustworkx."""
+        self._check()
+        return await self._workspace.read(_graph)
+
+    async def costs(self) -> Mapping[str, Usage]:
+        """What was paid so far to build the workspace, by purpose, from its journal."""
+        self._check()
+        return await self._workspace.costs()
+
+    # ---- plumbing --------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"the engine on workspace {self.name!r} is closed; open it again")
+        self._store.check()
+
+    def _asking(self) -> Context:
+        return self._context.derive(meter=Meter(), priority=Priority.QUERY)
+
+    def _options(self, options: QueryOptions | None, changes: Mapping[str, Any]) -> QueryOptions:
+        chosen = options or self._context.settings.query
+        try:
+            return replace(chosen, **changes)
+        except TypeError as error:
+            known = ", ".join(sorted(QueryOptions.__dataclass_fields__))
+            raise InvalidInput(f"unknown query option: {error}; there are {known}") from error
+
+    def _ingest(self, tracking_id: str | None, observer: Observer | None = None) -> Ingest:
+        self._check()
+        context = self._context.derive(
+            meter=Meter(),
+            journal=self._workspace.journal,
+            observer=observer or self._context.observer,
+            priority=Priority.INGEST,
+        )
+        return Ingest(context, self._workspace, tracking_id or new_tracking_id())
+
+    async def _submitting(self, ingest: Ingest, documents: Documents) -> AsyncIterator[Sequence[Claim]]:
+        """Submit documents and claim them; then wait for those of them that others work on."""
+        tracking_id = ingest.tracking_id
+        async for group in groups_of(documents):
+            yield await submit(self._workspace, group, tracking_id, claimed=True)
+        while set(self._workspace.unfinished(tracking_id)) - ingest.claimed:
+            taken = await self._workspace.claim(64, tracking_id=tracking_id, failed=False)
+            if taken:
+                yield taken
+            else:
+                await asyncio.sleep(0.02)
+
+
+async def _first(wait: Any, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wait
+    except TimeoutError:
+        return
+
+
+def _graph(snapshot: Any) -> rustworkx.PyGraph[Entity, Relation]:
+    graph = snapshot.graph.to_rustworkx()
+    entities = snapshot.entities(graph.nodes())
+    relations = snapshot.relations(graph.edges())
+    for index in graph.node_indices():
+        graph[index] = entities[graph[index]]
+    for index in graph.edge_indices():
+        graph.update_edge_by_index(index, relations[graph.get_edge_data_by_index(index)])
+    return graph
+
+
+async def _open(context: Context, store: Store | str | Path, name: str, *, create: bool) -> Engine:
+    from stateless_rag.stores.duckdb.store import Store
+
+    owns = not isinstance(store, Store)
+    opened = await Store.open(store) if isinstance(store, str | Path) else store
+    made_with = {
+        "embedder": context.embedder.model,
+        "tokenizer": context.tokenizer.name,
+        "key_policy": context.settings.merging.key_policy,
+    }
+    try:
+        if create:
+            workspace = await opened.create(name, **made_with)
+        else:
+            workspace = await opened.workspace(name)
+        _match(name, workspace.record.info, made_with, context.embedder.dimension)
+    except BaseException:
+        if owns:
+            await opened.close()
+        raise
+    return Engine(context, opened, workspace, owns_store=owns)
+
+
+def _match(name: str, info: Mapping[str, Any], used: Mapping[str, Any], dimension: int | None) -> None:
+    for what, value in {**used, "dimension": dimension}.items():
+        recorded = info.get(what)
+        if None not in (recorded, value) and recorded != value:
+            raise WorkspaceMismatch(
+                f"workspace {name!r} was made with {what} {recorded!r}, not {value!r}; open it with that one, "
+                "or ingest the documents into a new workspace"
+            )

@@ -1,0 +1,171 @@
+"""An embedding model that runs in this process, through fastembed (`pip install 'stateless-rag[local]'`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stateless_rag.errors import InvalidInput, InvalidReply
+from stateless_rag.protocols import Embeddings
+from stateless_rag.text import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stateless_rag.protocols import Vectors
+
+__all__ = ["FastEmbedder"]
+
+_DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_INSTALL = "FastEmbedder needs fastembed: pip install 'stateless-rag[local]'"
+
+
+class FastEmbedder:
+    """A model of fastembed, by its name or from a local folder. Implements the protocol `Embedder`.
+
+    From a folder (a `Path`, or a string that names one) nothing is ever downloaded; by name, fastembed
+    downloads the model on first use. `name` says which of fastembed's models lies in the folder; without it
+    the folder's own name or config decides, else all-MiniLM-L6-v2 is assumed if the dimension fits. The model
+    is loaded once, in a thread, when it is first needed. `threads` bounds what one call uses.
+    """
+
+    def __init__(
+        self,
+        model_or_folder: str | Path,
+        *,
+        name: str | None = None,
+        dimension: int | None = None,
+        query_prefix: str = "",
+        document_prefix: str = "",
+        batch: int = 32,
+        threads: int | None = None,
+    ) -> None:
+        if batch < 1:
+            raise InvalidInput(f"batch={batch} must be at least 1")
+        self._folder = _folder(model_or_folder)
+        self._config: Mapping[str, Any] = {} if self._folder is None else _config(self._folder)
+        self._name = name if self._folder is not None else str(model_or_folder)
+        self._dimension = dimension or _size(self._config)
+        self._query_prefix, self._document_prefix = query_prefix, document_prefix
+        self._batch, self._threads = batch, threads
+        label = str(model_or_folder) if self._folder is None else self._folder.name
+        prefixes = (query_prefix, document_prefix)
+        self._model = f"fastembed-{label}" + (f";prefixes={digest(*prefixes)[:12]}" if any(prefixes) else "")
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+
+    @property
+    def model(self) -> str:
+        """Names the model, or its folder, and the prefixes if there are any."""
+        return self._model
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of its vectors: as given, as the folder's config says, or known after the first call."""
+        return self._dimension
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest text it reads, in tokens of its own; the rest of a longer one is ignored."""
+        return 256
+
+    @property
+    def max_batch(self) -> int:
+        """How many texts one call may carry."""
+        return self._batch
+
+    @property
+    def max_batch_tokens(self) -> int | None:
+        """Not bounded."""
+        return None
+
+    async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
+        """Embed texts, in order, in a thread. `InvalidInput` if the model cannot be loaded."""
+        prefix = self._query_prefix if role == "query" else self._document_prefix
+        vectors = await asyncio.to_thread(self._embed, [prefix + text for text in texts])
+        if self._dimension is None and len(vectors):
+            self._dimension = vectors.shape[1]
+        return Embeddings(vectors=vectors)
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        import numpy as np
+
+        if not texts:
+            return np.zeros((0, self._dimension or 0), dtype=np.float32)
+        # Texts of a like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        rows = list(self._load().embed([texts[place] for place in order], batch_size=self._batch))
+        vectors = np.empty((len(texts), len(rows[0])), dtype=np.float32)
+        vectors[order] = rows
+        if self._dimension not in (None, vectors.shape[1]):
+            raise InvalidReply(f"{self._model} gives {vectors.shape[1]} dimensions, not {self._dimension}")
+        return vectors
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._open()
+            return self._loaded
+
+    def _open(self) -> Any:
+        try:
+            from fastembed import TextEmbedding
+
+            onnx: Any = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        except ImportError as exc:
+            raise InvalidInput(_INSTALL) from exc
+        supported = {
+            str(model["model"]): int(model["dim"]) for model in TextEmbedding.list_supported_models()
+        }
+        name = self._name or _guess(self._folder, self._config, supported)
+        if name not in supported:
+            raise InvalidInput(
+                f"{name!r} is not a model of fastembed; see TextEmbedding.list_supported_models()"
+            )
+        place: dict[str, Any] = {}
+        if self._folder is not None:
+            place = {"specific_model_path": str(self._folder), "local_files_only": True}
+        refusals = (onnx.Fail, onnx.InvalidArgument, onnx.InvalidGraph, onnx.InvalidProtobuf, onnx.NoSuchFile)
+        try:
+            return TextEmbedding(name, threads=self._threads, **place)
+        except (OSError, ValueError, RuntimeError, *refusals) as exc:
+            raise InvalidInput(f"{self._model} could not be loaded as {name}: {exc}") from exc
+
+
+def _folder(model_or_folder: str | Path) -> Path | None:
+    """The folder, if one is meant."""
+    path = Path(model_or_folder)
+    if path.is_dir():
+        return path.resolve()
+    if isinstance(model_or_folder, Path) or model_or_folder.startswith(("/", ".", "~", "\\")):
+        raise InvalidInput(f"there is no folder {str(path)!r} to load an embedding model from")
+    return None
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise InvalidInput(f"{str(folder)!r} has no readable config.json, so it is no model folder") from exc
+    return config if isinstance(config, dict) else {}
+
+
+def _size(config: Mapping[str, Any]) -> int | None:
+    size = config.get("hidden_size")
+    return size if isinstance(size, int) else None
+
+
+def _guess(folder: Path | None, config: Mapping[str, Any], supported: Mapping[str, int]) -> str:
+    """The supported model that a folder holds, by its name or its config."""
+    hints = [str(config.get("_name_or_path", "")), "" if folder is None else folder.name]
+    for hint in hints:
+        for name in supported:
+            if hint and name.rpartition("/")[2].lower() == hint.rpartition("/")[2].lower():
+                return name
+    if _size(config) in (None, supported.get(_DEFAULT_MODEL)):
+        return _DEFAULT_MODEL
+    raise InvalidInput(f"which model of fastembed lies in {folder}? Say it with name=")

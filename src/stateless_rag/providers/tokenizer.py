@@ -1,0 +1,152 @@
+"""The tokenizer o200k_base, from ranks that come with the package. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import re
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from stateless_rag.errors import StatelessRagError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import tiktoken
+    from numpy.typing import NDArray
+
+__all__ = ["O200kTokenizer", "read_ranks"]
+
+_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+_CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_PATTERN = "|".join(
+    (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTION}",
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTION}",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
+# The encoding never joins what is on either side of these places, so encoding the parts one by one gives the
+# same tokens: before a space that follows something else, between a letter and a closing sign, and where a
+# line begins with a letter.
+_SEAM = re.compile(r"(?<=\S)(?= )|(?<=[^\W_])(?=[，。、！？；：,.;:!?])|(?<=\n)(?=[^\W_])")
+_PIECE = 50_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class O200kTokenizer:
+    """The encoding of current OpenAI models. Special tokens in a text count as the text they are.
+
+    The encoding is built on first use (0.3 s, 67 MiB), once per instance; share the instance, it may be used
+    from several threads. Time is linear in the text, whatever it holds. Lone surrogates count as U+FFFD.
+
+    Raises StatelessRagError on first use if the ranks file of the installation is damaged: neither the
+    caller's input nor a store is at fault, and only installing again helps.
+    """
+
+    name = "o200k_base"
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._built: tuple[tiktoken.Encoding, NDArray[np.int64]] | None = None
+
+    def count(self, text: str) -> int:
+        """The number of tokens in the text."""
+        encoding, _ = self._encoding()
+        return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text, _PIECE))
+
+    def offsets(self, text: str) -> NDArray[np.int64]:
+        """For each token the offset in `text` (code points) of the character it begins in; never falls."""
+        import numpy as np
+
+        encoding, lengths = self._encoding()
+        offsets = []
+        start = 0
+        for piece in _pieces(text, _PIECE):
+            stops = np.cumsum(lengths[np.array(encoding.encode_ordinary(piece), np.int64)])
+            begins = np.concatenate((np.zeros(min(1, len(stops)), np.int64), stops[:-1]))
+            if not piece.isascii():
+                octets = np.frombuffer(piece.encode(), np.uint8)
+                character = np.cumsum((octets & 0xC0) != 0x80) - 1
+                begins = character[begins]
+            offsets.append(begins + start)
+            start += len(piece)
+        return np.concatenate(offsets) if offsets else np.zeros(0, np.int64)
+
+    def _encoding(self) -> tuple[tiktoken.Encoding, NDArray[np.int64]]:
+        if self._built is None:
+            with self._lock:
+                if self._built is None:
+                    self._built = _build()
+        return self._built
+
+
+def read_ranks(packed: bytes) -> dict[bytes, int]:
+    """The ranks by token, from the compressed `.tiktoken` file (lines of `base64 rank`).
+
+    Raises StatelessRagError if this is not, byte for byte, the file that tiktoken pins for o200k_base.
+    """
+    import hashlib
+    import lzma
+    from binascii import a2b_base64
+
+    advice = "the installation of stateless-rag is damaged; install it again"
+    try:
+        text = lzma.decompress(packed)
+    except (lzma.LZMAError, EOFError) as exc:
+        raise StatelessRagError(f"o200k_base.tiktoken.xz cannot be decompressed ({exc}): {advice}") from exc
+    found = hashlib.sha256(text).hexdigest()
+    if found != _SHA256:
+        raise StatelessRagError(f"o200k_base.tiktoken has sha256 {found} instead of {_SHA256}: {advice}")
+    return {a2b_base64(token): int(rank) for token, rank in (line.split() for line in text.splitlines())}
+
+
+def _build() -> tuple[tiktoken.Encoding, NDArray[np.int64]]:
+    from importlib.resources import files
+
+    import numpy as np
+    import tiktoken
+
+    path = files("stateless_rag.providers") / "encodings" / "o200k_base.tiktoken.xz"
+    try:
+        packed = path.read_bytes()
+    except OSError as exc:
+        raise StatelessRagError(f"cannot read {path} ({exc}); install stateless-rag again") from exc
+    ranks = read_ranks(packed)
+    encoding = tiktoken.Encoding(
+        O200kTokenizer.name,
+        pat_str=_PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={"<|endoftext|>": 199999, "<|endofprompt|>": 200018},
+    )
+    # The ranks are in order, so the dict's order is the order of the token numbers.
+    return encoding, np.fromiter(map(len, ranks), np.int64, len(ranks))
+
+
+def _pieces(text: str, size: int) -> Iterator[str]:
+    """Cut a text into pieces of at most `size` characters, at the last seam of each if it has one.
+
+    tiktoken's regular expression recurses over a run without a break, and gives up beyond some length.
+    """
+    if not text.isascii():
+        text = _SURROGATE.sub("\ufffd", text)
+    start = 0
+    while len(text) - start > size:
+        stop = _last_seam(text, start + size // 2, start + size) or start + size
+        yield text[start:stop]
+        start = stop
+    if start < len(text):
+        yield text[start:] if start else text
+
+
+def _last_seam(text: str, low: int, high: int) -> int | None:
+    for step in (200, 2_000, high - low):
+        seams = [match.start() for match in _SEAM.finditer(text, max(low, high - step), high)]
+        if seams:
+            return seams[-1]
+    return None

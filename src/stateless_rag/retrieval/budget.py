@@ -1,0 +1,102 @@
+"""The token budget: how much of what was found goes into the context.
+
+`max_total_tokens` bounds system prompt, context and question together (not the history). Ranked lists are cut
+to prefixes: what does not fit ends its list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from stateless_rag.errors import InvalidInput
+from stateless_rag.retrieval.render import passage_frame, reference_line, references_of
+
+if TYPE_CHECKING:
+    from stateless_rag.settings import QueryOptions
+    from stateless_rag.types import Passage
+
+__all__ = ["RESERVE", "fit_lines", "fit_passages", "graph_budgets", "room"]
+
+Item = TypeVar("Item")
+Count = Callable[[str], int]
+
+RESERVE = 200
+"""Tokens left free for what a provider adds around the messages."""
+
+_BLOCK = 16
+_JOINS = 2  # tokens may be cut differently where a passage meets its frame
+
+
+def room(prompt: str, question: str, options: QueryOptions, count: Count) -> int:
+    """Tokens left for the context beside the prompt (with an empty context) and the question.
+
+    Raises InvalidInput if there are none.
+    """
+    instructions, asked = count(prompt), count(question)
+    left = options.max_total_tokens - instructions - asked - RESERVE
+    if left < 0:
+        raise InvalidInput(
+            f"max_total_tokens is {options.max_total_tokens:,}, but the question has {asked:,} tokens, the "
+            f"instructions have {instructions:,} and {RESERVE} are kept free: shorten the question, or allow "
+            f"at least {instructions + asked + RESERVE:,} tokens and room for what is found"
+        )
+    return left
+
+
+def graph_budgets(left: int, options: QueryOptions) -> tuple[int, int]:
+    """Tokens for entities and for relations.
+
+    Where both budgets together would take more than half of the room that is left, they shrink in proportion:
+    passages always get their half.
+    """
+    wanted = options.max_entity_tokens + options.max_relation_tokens
+    if wanted <= left // 2:
+        return options.max_entity_tokens, options.max_relation_tokens
+    share = left // 2
+    return options.max_entity_tokens * share // wanted, options.max_relation_tokens * share // wanted
+
+
+def fit_lines(
+    items: Iterable[Item], line: Callable[[Item], str], budget: int, count: Count
+) -> tuple[list[str], int]:
+    """The rendered lines of the longest prefix of the items that fits the budget, and their tokens.
+
+    Each line counts with its line feed. Lines are rendered as they are needed and counted in blocks.
+    """
+    kept: list[str] = []
+    used = 0
+    remaining = iter(items)
+    while block := [line(item) for item in islice(remaining, _BLOCK)]:
+        cost = count("\n".join(block) + "\n")
+        if used + cost <= budget:
+            kept += block
+            used += cost
+            continue
+        for text in block:
+            cost = count(text + "\n")
+            if used + cost > budget:
+                return kept, used
+            kept.append(text)
+            used += cost
+    return kept, used
+
+
+def fit_passages(passages: Sequence[Passage], top_k: int, budget: int, count: Count) -> list[Passage]:
+    """The longest prefix of at most `top_k` whole passages that fits the budget.
+
+    A passage costs its stored tokens and its frame, the first of a document also its line in the references.
+    """
+    kept: list[Passage] = []
+    listed = 0
+    for passage, reference in zip(passages[:top_k], references_of(passages[:top_k]), strict=True):
+        before, after = passage_frame(reference.number, passage.text)
+        if reference.number > listed:
+            after += reference_line(reference) + "\n"
+            listed = reference.number
+        budget -= passage.tokens + count(before + after) + _JOINS
+        if budget < 0:
+            break
+        kept.append(passage)
+    return kept

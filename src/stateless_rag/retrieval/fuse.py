@@ -1,0 +1,87 @@
+"""Fusion: ranked lists become one; entities and relations become the chunks that tell of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from itertools import chain, zip_longest
+from typing import TypeVar, cast
+
+__all__ = ["owned_chunks", "pick_chunks", "round_robin", "trails"]
+
+Item = TypeVar("Item", bound=Hashable)
+_NAMES = 5
+
+
+def round_robin(*ranked: Iterable[Item]) -> list[Item]:
+    """The first of each list, then the second of each, and so on; what was taken already is skipped.
+
+    >>> round_robin([1, 2, 3], [3, 4])
+    [1, 3, 2, 4]
+    """
+    nothing = object()
+    turns = chain.from_iterable(zip_longest(*ranked, fillvalue=nothing))
+    return list(dict.fromkeys(cast("Item", item) for item in turns if item is not nothing))
+
+
+def owned_chunks(chunks: Sequence[Sequence[int]], taken: Collection[int] = ()) -> list[list[int]]:
+    """For each item its own chunks: those that no earlier item names and that are not taken.
+
+    `chunks` lists what each item (entity or relation, best first) is told of in. Items left without a chunk
+    are left out. Within an item, chunks that more items name come first, ties by id.
+    """
+    counts = Counter(chain.from_iterable(chunks))
+    seen = set(taken)
+    owned = []
+    for named in chunks:
+        own = [chunk for chunk in dict.fromkeys(named) if chunk not in seen]
+        if own:
+            seen.update(own)
+            owned.append(sorted(own, key=lambda chunk: (-counts[chunk], chunk)))
+    return owned
+
+
+def pick_chunks(owned: Sequence[Sequence[int]], each: int, similarities: Mapping[int, float]) -> list[int]:
+    """The chunks that stand for the items: by cosine with the question, half of `each` per item all together.
+
+    Where a chunk has no cosine, or that would be none, they are counted out instead: `each` for the first
+    item, falling to one for the last; what an item has too few chunks for goes to the first that has more.
+    """
+    if each < 1 or not owned:
+        return []
+    candidates = list(chain.from_iterable(owned))
+    most = each * len(owned) // 2
+    if most and all(chunk in similarities for chunk in candidates):
+        return sorted(candidates, key=lambda chunk: (-similarities[chunk], chunk))[:most]
+    last = len(owned) - 1
+    quotas = [round(each - index / last * (each - 1)) if last else each for index in range(len(owned))]
+    spare = sum(max(0, quota - len(own)) for quota, own in zip(quotas, owned, strict=True))
+    picked: list[int] = []
+    for quota, own in zip(quotas, owned, strict=True):
+        extra = min(spare, max(0, len(own) - quota))
+        spare -= extra
+        picked.extend(own[: quota + extra])
+    return picked
+
+
+def trails(
+    picked: Collection[int],
+    seeds: tuple[str, Collection[int]],
+    entities: Iterable[tuple[str, Sequence[int]]],
+    relations: Iterable[tuple[str, Sequence[int]]],
+) -> dict[int, tuple[str, ...]]:
+    """What led to each of the picked chunks: the name of the search that found it, entities, relations.
+
+    `seeds` is that name with the chunks it found; `entities` and `relations` are names with the chunks that
+    tell of them, best first, of which at most five each are told.
+    """
+    label, direct = seeds
+    found: dict[int, list[str]] = {chunk: [label] if chunk in direct else [] for chunk in picked}
+    for kind, named in (("entity", entities), ("relation", relations)):
+        told: Counter[int] = Counter()
+        for name, chunks in named:
+            for chunk in chunks:
+                if chunk in found and told[chunk] < _NAMES:
+                    told[chunk] += 1
+                    found[chunk].append(f"{kind}:{name}")
+    return {chunk: tuple(trail) for chunk, trail in found.items()}

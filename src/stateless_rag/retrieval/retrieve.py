@@ -1,0 +1,215 @@
+"""Retrieval: a question becomes ranked entities, relations and passages, and the context made of them.
+
+keywords → embed → search (seeds, expansion, fusion, budget of the graph) → rerank → budget → render
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from stateless_rag import calls
+from stateless_rag.context import Meter
+from stateless_rag.errors import InvalidInput, ProviderError
+from stateless_rag.limits import Priority
+from stateless_rag.retrieval.budget import fit_passages, room
+from stateless_rag.retrieval.keywords import keywords
+from stateless_rag.retrieval.question import checked_question, validate
+from stateless_rag.retrieval.render import context_text, references_of, system_prompt
+from stateless_rag.retrieval.search import Found, Plan, search
+from stateless_rag.types import Keywords, Retrieval
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Snapshot
+    from stateless_rag.settings import QueryOptions
+    from stateless_rag.types import Passage
+
+__all__ = ["Found", "Plan", "Read", "begin", "retrieve", "search", "validate"]
+
+Result = TypeVar("Result")
+_RERANKED = 5  # times chunk_top_k: how many passages a reranker is given
+
+
+class Read(Protocol):
+    """Runs a function on a snapshot of a workspace, in a thread of the store."""
+
+    def __call__(self, query: Callable[[Snapshot], Result], /) -> Awaitable[Result]:
+        """Run it and return what it returns."""
+
+
+class _Laps:
+    """Milliseconds per step."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.timings: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = self._clock()
+        self.timings[step] = (now - self._last) * 1000.0
+        self._last = now
+
+
+def begin(context: Context, options: QueryOptions) -> Context:
+    """The context of one question: ahead of ingestion, with a meter of its own, and its deadline set."""
+    deadline = context.deadline
+    if options.deadline is not None:
+        end = context.clock.monotonic() + options.deadline
+        deadline = end if deadline is None else min(deadline, end)
+    return context.derive(priority=Priority.QUERY, deadline=deadline, meter=Meter())
+
+
+async def retrieve(context: Context, read: Read, question: str, options: QueryOptions) -> Retrieval:
+    """Find what answers a question. The only LLM call is that for keywords, in the modes that use them.
+
+    `read` runs a function on a snapshot of the workspace. Raises InvalidInput, ProviderError (with
+    `on_provider_error="degrade"` the steps fall back instead, and `degraded` says so), Overloaded,
+    DeadlineExceeded.
+    """
+    validate(options)
+    question = checked_question(question, options)
+    context = begin(context, options)
+    if options.mode == "bypass":
+        return await _bypassed(context, read, question, options)
+    if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying
+        room(_instructions(context, options), question, options, context.tokenizer.count)
+    laps = _Laps(context.clock.monotonic)
+    words, notes = Keywords(), list[str]()
+    if options.mode != "naive":
+        words, fallbacks = await keywords(context, question, options)
+        notes.extend(fallbacks)
+        laps.lap("keywords")
+    plan, fallbacks = await _plan(context, question, options, words)
+    notes.extend(fallbacks)
+    laps.lap("embed")
+    found = await read(lambda snapshot: search(snapshot, plan))
+    laps.lap("search")
+    candidates, fallbacks = await _reranked(context, question, options, found.passages)
+    notes.extend(fallbacks)
+    laps.lap("rerank")
+    passages = fit_passages(candidates, options.chunk_top_k, found.room, plan.count)
+    _require_room(found, candidates, passages, options)
+    laps.lap("budget")
+    references = references_of(passages)
+    empty = not (passages or found.entities or found.relations)
+    graph = options.mode != "naive"
+    text = context_text(found.entity_lines, found.relation_lines, passages, references, graph=graph)
+    laps.lap("render")
+    return Retrieval(
+        question=question,
+        mode=options.mode,
+        revision=found.revision,
+        keywords=words,
+        entities=found.entities,
+        relations=found.relations,
+        passages=tuple(passages),
+        references=references,
+        context="" if empty else text,
+        found=found.counts,
+        usage=context.meter.totals(),
+        timings=laps.timings,
+        degraded=tuple(notes),
+    )
+
+
+async def _bypassed(context: Context, read: Read, question: str, options: QueryOptions) -> Retrieval:
+    """Nothing is looked up."""
+    room(_instructions(context, options), question, options, context.tokenizer.count)
+    return Retrieval(
+        question=question,
+        mode=options.mode,
+        revision=await read(lambda snapshot: snapshot.revision),
+        keywords=Keywords(),
+        entities=(),
+        relations=(),
+        passages=(),
+        references=(),
+        context="",
+        found={},
+        usage=context.meter.totals(),
+        timings={},
+    )
+
+
+def _instructions(context: Context, options: QueryOptions) -> str:
+    """The system prompt around an empty context."""
+    empty = context_text((), (), (), (), graph=options.mode != "naive")
+    return system_prompt(context.prompts, options, "" if options.mode == "bypass" else empty)
+
+
+async def _plan(
+    context: Context, question: str, options: QueryOptions, words: Keywords
+) -> tuple[Plan, tuple[str, ...]]:
+    """Embed what the mode needs, in one batch; a side without keywords uses the question itself."""
+    low = ", ".join(words.low_level) or question if options.mode in ("local", "hybrid", "mix") else None
+    high = ", ".join(words.high_level) or question if options.mode in ("global", "hybrid", "mix") else None
+    plan = Plan(
+        question=question,
+        options=options,
+        prompt=_instructions(context, options),
+        count=context.tokenizer.count,
+        keywords=words,
+        candidates=options.chunk_top_k * (1 if context.reranker is None else _RERANKED),
+    )
+    texts = list(dict.fromkeys(text for text in (question, low, high) if text is not None))
+    try:
+        rows = await calls.embed_texts(context, [_cut(context, text) for text in texts], role="query")
+    except ProviderError as error:
+        if options.on_provider_error == "raise":
+            raise
+        return replace(plan, lexical=True), (f"search: words instead of vectors ({_reason(error)})",)
+    vectors = dict(zip(texts, rows, strict=True))
+    return replace(
+        plan,
+        vector=vectors[question],
+        low=None if low is None else vectors[low],
+        high=None if high is None else vectors[high],
+    ), ()
+
+
+def _cut(context: Context, text: str) -> str:
+    """As much of the text as the embedder takes."""
+    most = context.embedder.max_tokens
+    if most is None or len(text) <= most:
+        return text
+    offsets = context.tokenizer.offsets(text)
+    return text if len(offsets) <= most else text[: offsets[most]]
+
+
+async def _reranked(
+    context: Context, question: str, options: QueryOptions, passages: Sequence[Passage]
+) -> tuple[Sequence[Passage], tuple[str, ...]]:
+    if context.reranker is None or not passages:
+        return passages, ()
+    texts = [passage.text for passage in passages]
+    try:
+        ranked = await calls.rerank(context, question, texts, min(options.chunk_top_k, len(texts)))
+    except ProviderError as error:
+        if options.on_provider_error == "raise":
+            raise
+        return passages, (f"rerank: left out ({_reason(error)})",)
+    return [replace(passages[index], score=score) for index, score in ranked], ()
+
+
+def _require_room(
+    found: Found, candidates: Sequence[Passage], passages: Sequence[Passage], options: QueryOptions
+) -> None:
+    """Something found of which nothing fits must not look like nothing found."""
+    if passages or found.entities or found.relations:
+        return
+    counts = {kind: found.counts[kind] for kind in ("entities", "relations")} | {"passages": len(candidates)}
+    if any(counts.values()):
+        least = f", the first passage has {candidates[0].tokens:,}" if candidates else ""
+        told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        raise InvalidInput(
+            f"{told} were found and none fits: of max_total_tokens {options.max_total_tokens:,}, "
+            f"{found.room:,} are left for passages{least}; raise it, or the budgets of entities and relations"
+        )
+
+
+def _reason(error: ProviderError) -> str:
+    return f"{type(error).__name__}: {error}"

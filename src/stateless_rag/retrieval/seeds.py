@@ -1,0 +1,48 @@
+"""Seeds: the rows of a snapshot that a question leads to directly, best first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stateless_rag.protocols import Hit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stateless_rag.protocols import Snapshot, Vectors
+    from stateless_rag.settings import QueryOptions
+
+__all__ = ["chunk_seeds", "entity_seeds", "named_entities", "relation_seeds", "worded_chunks"]
+
+
+def entity_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
+    """The `top_k` entities nearest to the vector, at least `min_similarity` near."""
+    return snapshot.search("entity", vector, options.top_k, options.min_similarity)
+
+
+def relation_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
+    """The `top_k` relations nearest to the vector, at least `min_similarity` near."""
+    return snapshot.search("relation", vector, options.top_k, options.min_similarity)
+
+
+def chunk_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
+    """The `chunk_top_k` chunks nearest to the vector, at least `min_similarity` near."""
+    return snapshot.search("chunk", vector, options.chunk_top_k, options.min_similarity)
+
+
+def named_entities(snapshot: Snapshot, names: Iterable[str], options: QueryOptions) -> list[Hit]:
+    """At most `top_k` entities that have exactly one of the names, in the order of the names.
+
+    Stands in for `entity_seeds` where no embedder answers; every score is 1.
+    """
+    found = (snapshot.entity_id(name) for name in names)
+    ids = dict.fromkeys(row for row in found if row is not None)
+    return [Hit(row, 1.0) for row in ids][: options.top_k]
+
+
+def worded_chunks(snapshot: Snapshot, question: str, options: QueryOptions) -> list[Hit]:
+    """The `chunk_top_k` chunks that share most words with the question.
+
+    Stands in for `chunk_seeds` where no embedder answers; scores are not cosines.
+    """
+    return snapshot.match_words(question, options.chunk_top_k)

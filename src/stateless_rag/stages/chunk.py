@@ -1,0 +1,292 @@
+"""Chunk: the first stage. A document becomes spans that an extractor reads one by one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.chunking.content import content_spans
+from stateless_rag.chunking.strategies import function_spans, recursive_spans, separator_spans, token_windows
+from stateless_rag.errors import InvalidDocument, InvalidInput
+from stateless_rag.text import clean_text, digest
+from stateless_rag.types import Chunk, Document
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Tokenizer
+    from stateless_rag.settings import ChunkSettings
+
+__all__ = ["chunk", "chunk_id_of", "chunk_row_id", "document_id", "prepare"]
+
+Span = tuple[int, int]
+
+_PREFIX = "chunk-"
+_CHUNK_ID = re.compile(r"chunk-[0-9a-f]{16}")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_ID_LIMIT, _SOURCE_LIMIT, _DEPTH_LIMIT = 512, 4096, 64
+_SEPARATORS_LIMIT, _SEPARATOR_LENGTH = 64, 256
+# A text of this many characters per token allowed is hardly one chunk; counting it first would be wasted.
+_CHARACTERS_PER_TOKEN = 6
+
+
+# ---- documents -----------------------------------------------------------------------------------------
+
+
+def document_id(document: Document) -> str:
+    """The document's id: the given one, else from its source, else from its text."""
+    if document.id is not None:
+        return document.id
+    if document.source is not None:
+        return "doc-" + digest("source", document.source)
+    return "doc-" + digest("text", clean_text(document.text))
+
+
+def prepare(document: Document) -> Document:
+    """A document as it is stored: checked, and its strings cleaned (`stateless_rag.text.clean_text`, so
+    offsets in the text stay valid). An empty source counts as none; tuples in metadata become lists.
+
+    Raises InvalidDocument, naming the value, for a text that is no string, an id that is empty, longer than
+    512 characters or has control characters in it, a source longer than 4096, and metadata that is not JSON.
+    """
+    if not isinstance(document.text, str):
+        raise InvalidDocument(f"a document's text must be a string, not {document.text!r:.80}")
+    if document.id is not None:
+        _check_id(document.id)
+    source = document.source
+    if source is not None:
+        if not isinstance(source, str):
+            raise InvalidDocument(f"a document's source must be a string, not {source!r:.80}; use str(path)")
+        if len(source) > _SOURCE_LIMIT:
+            raise InvalidDocument(
+                f"a source has at most {_SOURCE_LIMIT} characters, this has {len(source)}: {source:.80}…"
+            )
+        source = clean_text(source) or None
+    if not isinstance(document.metadata, Mapping):
+        raise InvalidDocument(f"metadata must be a mapping, not {document.metadata!r:.80}")
+    metadata = _clean(document.metadata, "metadata", 0)
+    return Document(clean_text(document.text), id=document.id, source=source, metadata=metadata)
+
+
+def _check_id(given: object) -> None:
+    if not isinstance(given, str) or not given.strip():
+        raise InvalidDocument(f"a document's id must be a string that is not empty, not {given!r:.80}")
+    if len(given) > _ID_LIMIT:
+        raise InvalidDocument(
+            f"an id has at most {_ID_LIMIT} characters, this has {len(given)}: {given:.80}…"
+        )
+    if _CONTROL.search(given):
+        raise InvalidDocument(f"an id must not have control characters in it: {given!r:.120}")
+
+
+def _clean(value: Any, where: str, depth: int) -> Any:
+    """A JSON value with clean strings."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise InvalidDocument(f"{where} is {value}, which JSON cannot say; leave it out or use None")
+    if depth == _DEPTH_LIMIT:
+        raise InvalidDocument(f"{where} is nested more than {_DEPTH_LIMIT} levels deep")
+    if isinstance(value, Mapping):
+        cleaned = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidDocument(f"{where} has the key {key!r:.80}; keys must be strings")
+            cleaned[clean_text(key)] = _clean(item, f"{where}[{key!r:.40}]", depth + 1)
+        return cleaned
+    if isinstance(value, list | tuple):
+        return [_clean(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
+    raise InvalidDocument(f"{where} is {value!r:.80} ({type(value).__name__}), which is not a JSON value")
+
+
+# ---- ids of chunks -------------------------------------------------------------------------------------
+
+
+def chunk_row_id(chunk_id: str) -> int:
+    """The signed 64-bit integer that a store keeps in place of a chunk's id: its 16 hex digits.
+
+    >>> chunk_row_id("chunk-ffffffffffffffff")
+    -1
+    """
+    if not _CHUNK_ID.fullmatch(chunk_id):
+        raise InvalidInput(f"{chunk_id!r:.80} is not the id of a chunk (chunk- and 16 hex digits)")
+    return int.from_bytes(bytes.fromhex(chunk_id.removeprefix(_PREFIX)), signed=True)
+
+
+def chunk_id_of(row_id: int) -> str:
+    """The chunk's id, from what `chunk_row_id` made of it.
+
+    >>> chunk_id_of(-1)
+    'chunk-ffffffffffffffff'
+    """
+    return _PREFIX + row_id.to_bytes(8, signed=True).hex()
+
+
+# ---- the stage -----------------------------------------------------------------------------------------
+
+
+def chunk(context: Context, document: Document) -> list[Chunk]:
+    """Cut a prepared document by `context.settings.chunking`, in order of start.
+
+    A chunk is text without white space around it, and at most `max_tokens` long, and no longer than the
+    embedder takes; only a single character of more tokens stays whole. Every character that is not white
+    space is in some chunk (but the separators of the strategy "separator"; a function decides for itself). A
+    text without any such character has no chunks. The id follows from the document's id, the chunk's text,
+    and how many chunks before it have the same text.
+
+    Raises InvalidInput for settings that contradict each other, for a piece above `max_tokens` under
+    `separator_only`, and for what a chunk function returns that is not in the text.
+    """
+    settings = context.settings.chunking
+    _check(settings)
+    limits = [limit for limit in (settings.max_tokens, context.embedder.max_tokens) if limit is not None]
+    text = document.text
+    begin = len(text) - len(text.lstrip())
+    body = text.strip()
+    if not body:
+        return []
+    spans = _spans(body if settings.function is None else text, settings, context.tokenizer, min(limits))
+    shift = begin if settings.function is None else 0
+    owner = document_id(document)
+    seen: dict[str, int] = {}
+    chunks = []
+    for ordinal, (start, stop, tokens) in enumerate(spans):
+        own = text[start + shift : stop + shift]
+        own_digest = digest("chunk", own)
+        occurrence = seen[own_digest] = seen.get(own_digest, -1) + 1
+        chunks.append(
+            Chunk(
+                id=_PREFIX + digest(owner, own_digest, str(occurrence))[:16],
+                document_id=owner,
+                ordinal=ordinal,
+                start=start + shift,
+                stop=stop + shift,
+                text=own,
+                tokens=tokens,
+                digest=own_digest,
+            )
+        )
+    return chunks
+
+
+def _check(settings: ChunkSettings) -> None:
+    size, overlap = settings.max_tokens, settings.overlap_tokens
+    if size < 1:
+        raise InvalidInput(f"max_tokens is {size}; a chunk has at least one token")
+    if settings.function is not None or settings.strategy == "content":
+        return
+    if settings.strategy not in ("tokens", "separator", "recursive"):
+        raise InvalidInput(
+            f"strategy is {settings.strategy!r}; it must be content, tokens, separator or recursive"
+        )
+    if settings.strategy == "separator":
+        if not settings.separator:
+            raise InvalidInput("separator is empty; the strategy separator needs one")
+        if settings.separator_only:
+            return
+    if not 0 <= overlap < size:
+        raise InvalidInput(
+            f"overlap_tokens is {overlap}; it must be at least 0 and less than max_tokens, {size}"
+        )
+    if settings.strategy == "recursive" and (
+        len(settings.separators) > _SEPARATORS_LIMIT
+        or any(len(separator) > _SEPARATOR_LENGTH for separator in settings.separators)
+    ):
+        raise InvalidInput(
+            f"separators are at most {_SEPARATORS_LIMIT} strings of at most {_SEPARATOR_LENGTH} characters"
+        )
+
+
+def _spans(
+    text: str, settings: ChunkSettings, tokenizer: Tokenizer, limit: int
+) -> list[tuple[int, int, int]]:
+    """Start, stop and tokens of every chunk, in order of start."""
+    if settings.function is not None:
+        spans = [span for span in function_spans(text, settings.function) if _trim(text, *span)]
+        return sorted({piece: None for span in spans for piece in _fit(text, *span, tokenizer, limit)})
+    if settings.strategy != "separator" and len(text) <= _CHARACTERS_PER_TOKEN * limit:
+        tokens = tokenizer.count(text)
+        if tokens <= limit:
+            return [(0, len(text), tokens)]
+    found = [
+        piece
+        for span in _strategy_spans(text, settings, tokenizer, limit)
+        if _trim(text, *span)
+        for piece in _fit(text, *span, tokenizer, limit)
+    ]
+    return _without_contained(found)
+
+
+def _strategy_spans(text: str, settings: ChunkSettings, tokenizer: Tokenizer, limit: int) -> Sequence[Span]:
+    size, overlap = settings.max_tokens, settings.overlap_tokens
+    if settings.strategy == "tokens":
+        return token_windows(text, tokenizer, size, overlap)
+    if settings.strategy == "recursive":
+        return recursive_spans(text, tokenizer, size, overlap, settings.separators)
+    if settings.strategy == "separator":
+        return list(_separated(text, settings, tokenizer))
+    return content_spans(text, tokenizer, limit)
+
+
+def _separated(text: str, settings: ChunkSettings, tokenizer: Tokenizer) -> Iterator[Span]:
+    size = settings.max_tokens
+    for start, stop in separator_spans(text, settings.separator):
+        piece = text[start:stop]
+        tokens = tokenizer.count(piece.strip())
+        if tokens <= size:
+            yield start, stop
+        elif settings.separator_only:
+            raise InvalidInput(
+                f"the piece at {start}:{stop} has {tokens} tokens, max_tokens is {size}: "
+                f"{piece.strip():.60}…; allow cutting it (separator_only=False) or raise max_tokens"
+            )
+        else:
+            for one, other in token_windows(piece, tokenizer, size, settings.overlap_tokens):
+                yield start + one, start + other
+
+
+def _trim(text: str, start: int, stop: int) -> Span | None:
+    """The span without white space around it; None if nothing is left."""
+    piece = text[start:stop]
+    inner = piece.strip()
+    start += len(piece) - len(piece.lstrip())
+    return (start, start + len(inner)) if inner else None
+
+
+def _fit(
+    text: str, start: int, stop: int, tokenizer: Tokenizer, limit: int
+) -> Iterator[tuple[int, int, int]]:
+    """The span without white space around it, with its tokens; cut by content if it is too long."""
+    trimmed = _trim(text, start, stop)
+    if trimmed is None:
+        return
+    start, stop = trimmed
+    piece = text[start:stop]
+    tokens = tokenizer.count(piece)
+    parts: Sequence[Span] = ()
+    # Parts are measured where they stand; alone they may have more tokens, and need a lower limit.
+    allowed = limit
+    while tokens > limit and len(piece) > 1 and len(parts) < 2 and allowed > 0:
+        parts = content_spans(piece, tokenizer, allowed)
+        allowed = allowed * 3 // 4
+    if len(parts) < 2:
+        yield start, stop, tokens
+        return
+    for one, other in parts:
+        yield from _fit(text, start + one, start + other, tokenizer, limit)
+
+
+def _without_contained(pieces: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Leave out what a neighbour contains: the tail of an overlap."""
+    kept: list[tuple[int, int, int]] = []
+    for piece in sorted(pieces):
+        if kept and kept[-1][0] == piece[0]:
+            kept.pop()
+        if not kept or piece[1] > kept[-1][1]:
+            kept.append(piece)
+    return kept

@@ -1,0 +1,43 @@
+"""Embed: vectors for the texts that search looks through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stateless_rag.calls import embed_texts
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Vectors
+    from stateless_rag.types import Entity, Relation
+
+__all__ = ["embed", "entity_text", "relation_text"]
+
+
+async def embed(context: Context, texts: Sequence[str]) -> Vectors:
+    """Vectors of documents' texts, float32 of shape (texts, dimension), in order.
+
+    Texts that are already in the journal are not paid for again; equal texts are embedded once. Raises
+    ProviderError if the embedder fails.
+    """
+    return await embed_texts(context, texts, role="document")
+
+
+def entity_text(context: Context, entity: Entity) -> str:
+    """What is embedded for an entity: name and description."""
+    return _cut(context, f"{entity.name}\n{entity.description}" if entity.description else entity.name)
+
+
+def relation_text(context: Context, relation: Relation) -> str:
+    """What is embedded for a relation: keywords, both ends, description."""
+    head = f"{', '.join(relation.keywords)}\t{relation.source}\n{relation.target}"
+    return _cut(context, f"{head}\n{relation.description}" if relation.description else head)
+
+
+def _cut(context: Context, text: str) -> str:
+    limit = context.embedder.max_tokens
+    if limit is None or len(text.encode()) <= limit:
+        return text
+    offsets = context.tokenizer.offsets(text)
+    return text if len(offsets) <= limit else text[: offsets[limit]].rstrip()

@@ -1,0 +1,307 @@
+"""Extract: what chunks say about entities and relations, as mentions.
+
+The extractor of the context does the reading: an LLM, or the built-in rules. An LLM is asked once per chunk and
+then again, as often as `ExtractSettings.gleaning` says, for what it missed. A chunk that fails is recorded with
+its error; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+from stateless_rag.calls import complete
+from stateless_rag.errors import InvalidReply, ProviderError
+from stateless_rag.prompts import fenced, render
+from stateless_rag.protocols import LLMReply, LLMRequest
+from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
+from stateless_rag.stages.records import ParsedReply, parse_reply
+from stateless_rag.text import digest, entity_key, relation_key
+from stateless_rag.types import (
+    Chunk,
+    EntityMention,
+    Extraction,
+    GraphDelta,
+    Message,
+    RelationMention,
+)
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.text import KeyPolicy
+
+__all__ = [
+    "CooccurrenceExtractor",
+    "LLMExtractor",
+    "extract",
+    "extract_one",
+    "mentions",
+    "merge_passes",
+    "to_delta",
+]
+
+_RULES = "1"  # the version of what is made of a reply; part of the generation
+_TASKS_PER_SLOT = 4
+_EXCERPT = 120
+
+Record = TypeVar("Record", bound=tuple[object, ...])
+
+
+# ---- the stage -----------------------------------------------------------------------------------------
+
+
+async def extract(context: Context, chunks: Sequence[Chunk]) -> list[Extraction]:
+    """Extract chunks side by side, as many as the LLM limit keeps busy; one extraction per chunk, in order.
+
+    A ProviderError becomes the extraction's `error`. Other errors (`Overloaded`, `DeadlineExceeded`) and
+    cancelling end the whole stage.
+    """
+    found: list[Extraction | None] = [None] * len(chunks)
+    waiting = iter(enumerate(chunks))
+    workers = min(len(chunks), _TASKS_PER_SLOT * context.limits.capacity("llm"))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(_work(context, waiting, found))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [extraction for extraction in found if extraction is not None]
+
+
+async def _work(
+    context: Context, waiting: Iterator[tuple[int, Chunk]], found: list[Extraction | None]
+) -> None:
+    for position, chunk in waiting:
+        try:
+            found[position] = await extract_one(context, chunk)
+        except ProviderError as error:
+            generation = context.extractor.generation(context)
+            message = f"{type(error).__name__}: {error}"
+            found[position] = Extraction(chunk_id=chunk.id, generation=generation, error=message)
+        # The built-in extractor never waits; the event loop must have its turn all the same.
+        await asyncio.sleep(0)
+
+
+async def extract_one(context: Context, chunk: Chunk) -> Extraction:
+    """Extract one chunk. Raises ProviderError (InvalidReply for a reply without a usable record)."""
+    return await context.extractor.extract(context, chunk)
+
+
+def to_delta(extractions: Iterable[Extraction]) -> GraphDelta:
+    """The mentions of the extractions together."""
+    extractions = list(extractions)
+    return GraphDelta(
+        frozenset(mention for extraction in extractions for mention in extraction.entities),
+        frozenset(mention for extraction in extractions for mention in extraction.relations),
+    )
+
+
+# ---- the LLM -------------------------------------------------------------------------------------------
+
+
+class LLMExtractor:
+    """Asks the context's LLM. Holds nothing; all that decides the result is in the context."""
+
+    def generation(self, context: Context) -> str:
+        """`llm-` and a digest of the prompts, the model, the settings of extraction, and the rules here."""
+        settings, prompts = context.settings.extraction, context.prompts
+        asked = (
+            (prompts.extract_json_system, prompts.extract_json_user, prompts.extract_json_continue)
+            if settings.format == "json"
+            else (prompts.extract_system, prompts.extract_user, prompts.extract_continue)
+        )
+        bounds = (
+            settings.gleaning,
+            settings.max_records,
+            settings.max_entities,
+            settings.max_input_tokens,
+            settings.max_tokens,
+        )
+        model = "" if context.llm is None else context.llm.model
+        return (
+            "llm-"
+            + digest(
+                _RULES,
+                model,
+                settings.format,
+                settings.language,
+                str(len(settings.entity_types)),
+                *settings.entity_types,
+                *map(str, bounds),
+                *asked,
+            )[:12]
+        )
+
+    async def extract(self, context: Context, chunk: Chunk) -> Extraction:
+        """Ask for the chunk's records, and again for what is missing, until a pass adds nothing.
+
+        Raises ProviderError; InvalidReply if the first reply has no usable record and no proper end.
+        """
+        policy = context.settings.merging.key_policy
+        request = _first_request(context, chunk)
+        reply = await complete(context, request)
+        found = _parsed(reply)
+        if not (found.entities or found.relations or found.complete):
+            raise InvalidReply(_unusable(reply, found))
+        for _ in range(context.settings.extraction.gleaning):
+            request = _next_request(context, request, reply)
+            if not _fits(context, request):
+                break
+            reply = await complete(context, request)
+            merged = merge_passes(found, _parsed(reply), policy)
+            added = (merged.entities, merged.relations) != (found.entities, found.relations)
+            found = merged
+            if not added:
+                break
+        return mentions(context, chunk, self.generation(context), found)
+
+
+def _first_request(context: Context, chunk: Chunk) -> LLMRequest:
+    settings, prompts = context.settings.extraction, context.prompts
+    as_json = settings.format == "json"
+    return LLMRequest(
+        system=render(
+            prompts.extract_json_system if as_json else prompts.extract_system,
+            entity_types=", ".join(settings.entity_types),
+            language=settings.language,
+            max_entities=str(settings.max_entities),
+            max_records=str(settings.max_records),
+        ),
+        prompt=render(
+            prompts.extract_json_user if as_json else prompts.extract_user,
+            language=settings.language,
+            text=fenced(chunk.text),
+        ),
+        json=as_json,
+        max_tokens=settings.max_tokens,
+        purpose="extract",
+    )
+
+
+def _next_request(context: Context, asked: LLMRequest, reply: LLMReply) -> LLMRequest:
+    prompts = context.prompts
+    prompt = render(
+        prompts.extract_json_continue if asked.json else prompts.extract_continue,
+        language=context.settings.extraction.language,
+    )
+    turns = (Message("user", asked.prompt), Message("assistant", reply.text))
+    return replace(asked, prompt=prompt, history=asked.history + turns, purpose="glean")
+
+
+def _fits(context: Context, request: LLMRequest) -> bool:
+    """Whether the request is within `max_input_tokens` (0: no bound)."""
+    limit = context.settings.extraction.max_input_tokens
+    texts = [request.system or "", *(message.content for message in request.history), request.prompt]
+    # A token is at least one byte: short requests need not be counted.
+    if not limit or sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) <= limit:
+        return True
+    return sum(map(context.tokenizer.count, texts)) <= limit
+
+
+def _parsed(reply: LLMReply) -> ParsedReply:
+    parsed = parse_reply(reply.text)
+    if not reply.truncated:
+        return parsed
+    return replace(parsed, warnings=_sum(parsed.warnings.items(), [("truncated", 1)]))
+
+
+def _unusable(reply: LLMReply, found: ParsedReply) -> str:
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in found.warnings.items()) or "empty"
+    end = ", cut off by the token limit (raise extraction.max_tokens)" if reply.truncated else ""
+    start = reply.text[:_EXCERPT].strip()
+    return f"The extraction reply has no usable record ({reasons}{end}); it begins {start!r}."
+
+
+def _sum(*counts: Iterable[tuple[str, int]]) -> MappingProxyType[str, int]:
+    total: Counter[str] = Counter()
+    for pairs in counts:
+        for reason, count in pairs:
+            total[reason] += count
+    return MappingProxyType(dict(sorted(total.items())))
+
+
+# ---- passes --------------------------------------------------------------------------------------------
+
+
+def merge_passes(first: ParsedReply, second: ParsedReply, policy: KeyPolicy = "casefold") -> ParsedReply:
+    """What two passes over one chunk found together.
+
+    An entity, or a pair, that both have keeps the records of the pass that describes it at greater length,
+    the first if they are alike.
+    """
+
+    def pair(record: tuple[str, str, tuple[str, ...], str]) -> Hashable:
+        return relation_key(entity_key(record[0], policy), entity_key(record[1], policy))
+
+    return ParsedReply(
+        _longer(first.entities, second.entities, lambda record: entity_key(record[0], policy)),
+        _longer(first.relations, second.relations, pair),
+        _sum(first.warnings.items(), second.warnings.items()),
+        first.complete and second.complete,
+    )
+
+
+def _longer(
+    first: Sequence[Record], second: Sequence[Record], key: Callable[[Record], Hashable]
+) -> tuple[Record, ...]:
+    kept, others = _grouped(first, key), _grouped(second, key)
+    for group, records in others.items():
+        if group not in kept or _length(records) > _length(kept[group]):
+            kept[group] = records
+    return tuple(record for records in kept.values() for record in records)
+
+
+def _grouped(records: Iterable[Record], key: Callable[[Record], Hashable]) -> dict[Hashable, list[Record]]:
+    groups: dict[Hashable, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def _length(records: Iterable[tuple[object, ...]]) -> int:
+    return max(len(str(record[-1])) for record in records)
+
+
+# ---- mentions ------------------------------------------------------------------------------------------
+
+
+def mentions(context: Context, chunk: Chunk, generation: str, parsed: ParsedReply) -> Extraction:
+    """The records of a chunk as mentions, sorted, each once.
+
+    An end of a relation that no entity record names is mentioned by implication: with no type, and of the
+    descriptions of its relations the longest. A relation whose ends have one key is dropped.
+    """
+    policy = context.settings.merging.key_policy
+
+    def entity(name: str, type_: str, description: str) -> EntityMention:
+        return EntityMention(chunk.id, generation, entity_key(name, policy), name, type_, description)
+
+    entities = {entity(*record) for record in parsed.entities}
+    relations = {
+        RelationMention(chunk.id, generation, keys[0], keys[1], source, target, keywords, description)
+        for source, target, keywords, description in parsed.relations
+        if (keys := (entity_key(source, policy), entity_key(target, policy)))[0] != keys[1] and all(keys)
+    }
+    named = {mention.key for mention in entities}
+    implied: dict[str, EntityMention] = {}
+    for relation in relations:
+        for name in (relation.source, relation.target):
+            mention = entity(name, "", relation.description)
+            best = implied.get(mention.key, mention)
+            implied[mention.key] = min(mention, best, key=_longest_first)
+    entities.update(mention for key, mention in implied.items() if key not in named)
+    return Extraction(
+        chunk_id=chunk.id,
+        generation=generation,
+        entities=tuple(sorted(entities)),
+        relations=tuple(sorted(relations)),
+        warnings=parsed.warnings,
+    )
+
+
+def _longest_first(mention: EntityMention) -> tuple[int, str, str]:
+    return (-len(mention.description), mention.description, mention.name)

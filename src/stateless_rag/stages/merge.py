@@ -1,0 +1,267 @@
+"""Merge: from mentions to entities and relations.
+
+Two steps, both pure. `merge` unites graph deltas: set union over the mentions' identities, so it has an
+identity element and is commutative, associative and idempotent. `fold_entities` and `fold_relations` turn a set
+of mentions into one fold per key. A fold is small whatever the number of mentions: counters, and the k texts
+with the smallest hash (a bottom-k sketch; Cohen & Kaplan 2007). Folds of disjoint sets of chunks can be added
+and subtracted, so a commit touches only the keys of its batch:
+
+    fold(a ∪ b) == add(fold(a), fold(b))
+    fold(a ∖ b) == subtract(fold(a), fold(b))     or None, when a text of the sketch was lost: fold again
+
+Aliases map raw keys to keys. They are applied here, never to stored mentions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stateless_rag.text import digest, relation_key
+from stateless_rag.types import Entity, EntityMention, GraphDelta, Relation, RelationMention
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+
+__all__ = [
+    "EntityFold",
+    "RelationFold",
+    "Resolve",
+    "add_entities",
+    "add_relations",
+    "fold_entities",
+    "fold_relations",
+    "merge",
+    "present_entity",
+    "present_relation",
+    "resolver",
+    "subtract_entities",
+    "subtract_relations",
+]
+
+Resolve = Callable[[str], str]
+Counts = Mapping[str, int]
+
+
+def merge(context: Context, *deltas: GraphDelta) -> GraphDelta:  # noqa: ARG001 -- every stage takes the context
+    """The union of what the deltas say."""
+    return GraphDelta(
+        frozenset().union(*(delta.entities for delta in deltas)),
+        frozenset().union(*(delta.relations for delta in deltas)),
+    )
+
+
+def resolver(aliases: Mapping[str, str]) -> Resolve:
+    """The function that follows aliases from a raw key to the key it stands for."""
+
+    def resolve(key: str) -> str:
+        while (target := aliases.get(key)) is not None:
+            key = target
+        return key
+
+    return resolve
+
+
+# ---- folds ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntityFold:
+    """All mentions of one entity, folded. `chunks` is the number of distinct chunks, `texts` a bottom-k sketch
+    of the distinct descriptions in the order of their hashes.
+    """
+
+    key: str
+    chunks: int
+    names: Counts
+    types: Counts
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelationFold:
+    """All mentions of one relation, folded. `forward` counts mentions from `left` to `right`, `backward` the
+    others; `left_names` and `right_names` are the ends as the mentions call them.
+    """
+
+    left: str
+    right: str
+    chunks: int
+    forward: int
+    backward: int
+    left_names: Counts
+    right_names: Counts
+    keywords: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The unordered pair of entity keys."""
+        return (self.left, self.right)
+
+
+def fold_entities(
+    mentions: Iterable[EntityMention], resolve: Resolve, k: int | None
+) -> dict[str, EntityFold]:
+    """One fold for each resolved key; sketches hold `k` texts, or all if `k` is None."""
+    groups: dict[str, list[EntityMention]] = {}
+    for mention in mentions:
+        groups.setdefault(resolve(mention.key), []).append(mention)
+    return {
+        key: EntityFold(
+            key,
+            len({mention.chunk_id for mention in group}),
+            _count(mention.name for mention in group),
+            _count(mention.type for mention in group if mention.type),
+            _sketch(key, (mention.description for mention in group), k),
+        )
+        for key, group in groups.items()
+    }
+
+
+def fold_relations(
+    mentions: Iterable[RelationMention], resolve: Resolve, k: int | None, keywords: int | None
+) -> dict[tuple[str, str], RelationFold]:
+    """One fold for each resolved pair. Pairs whose ends resolve to the same key are no relation."""
+    groups: dict[tuple[str, str], list[tuple[bool, RelationMention]]] = {}
+    for mention in mentions:
+        source, target = resolve(mention.source_key), resolve(mention.target_key)
+        if source != target:
+            groups.setdefault(relation_key(source, target), []).append((source < target, mention))
+    return {
+        (left, right): RelationFold(
+            left,
+            right,
+            len({mention.chunk_id for _, mention in group}),
+            sum(forward for forward, _ in group),
+            sum(not forward for forward, _ in group),
+            _count(mention.source if forward else mention.target for forward, mention in group),
+            _count(mention.target if forward else mention.source for forward, mention in group),
+            _sketch(left, (word for _, mention in group for word in mention.keywords), keywords),
+            _sketch(f"{left}\n{right}", (mention.description for _, mention in group), k),
+        )
+        for (left, right), group in groups.items()
+    }
+
+
+def add_entities(one: EntityFold, other: EntityFold, k: int) -> EntityFold:
+    """The fold of both; their chunks must be disjoint."""
+    return EntityFold(
+        one.key,
+        one.chunks + other.chunks,
+        _plus(one.names, other.names),
+        _plus(one.types, other.types),
+        _sketch(one.key, one.texts + other.texts, k),
+    )
+
+
+def add_relations(one: RelationFold, other: RelationFold, k: int, keywords: int) -> RelationFold:
+    """The fold of both; their chunks must be disjoint."""
+    return RelationFold(
+        one.left,
+        one.right,
+        one.chunks + other.chunks,
+        one.forward + other.forward,
+        one.backward + other.backward,
+        _plus(one.left_names, other.left_names),
+        _plus(one.right_names, other.right_names),
+        _sketch(one.left, one.keywords + other.keywords, keywords),
+        _sketch(f"{one.left}\n{one.right}", one.texts + other.texts, k),
+    )
+
+
+def subtract_entities(whole: EntityFold, part: EntityFold) -> EntityFold | None:
+    """The fold without `part` (folded with k=None from all mentions of the chunks that go).
+
+    None if a text of the sketch may be gone: then only the remaining mentions can tell.
+    """
+    if not set(whole.texts).isdisjoint(part.texts):
+        return None
+    return EntityFold(
+        whole.key,
+        whole.chunks - part.chunks,
+        _minus(whole.names, part.names),
+        _minus(whole.types, part.types),
+        whole.texts,
+    )
+
+
+def subtract_relations(whole: RelationFold, part: RelationFold) -> RelationFold | None:
+    """As `subtract_entities`; keywords are a sketch, too."""
+    if not set(whole.texts).isdisjoint(part.texts) or not set(whole.keywords).isdisjoint(part.keywords):
+        return None
+    return RelationFold(
+        whole.left,
+        whole.right,
+        whole.chunks - part.chunks,
+        whole.forward - part.forward,
+        whole.backward - part.backward,
+        _minus(whole.left_names, part.left_names),
+        _minus(whole.right_names, part.right_names),
+        whole.keywords,
+        whole.texts,
+    )
+
+
+def present_entity(fold: EntityFold, description: str) -> Entity:
+    """The entity as it is shown: name and type by majority, ties by code points."""
+    return Entity(
+        key=fold.key,
+        name=_majority(fold.names) or fold.key,
+        type=_majority(fold.types) or "unknown",
+        description=description,
+        weight=fold.chunks,
+    )
+
+
+def present_relation(fold: RelationFold, description: str) -> Relation:
+    """The relation as it is shown, in the direction stated more often, else in the order of its keys."""
+    left, right = _majority(fold.left_names) or fold.left, _majority(fold.right_names) or fold.right
+    forward = fold.forward >= fold.backward
+    return Relation(
+        source_key=fold.left if forward else fold.right,
+        target_key=fold.right if forward else fold.left,
+        source=left if forward else right,
+        target=right if forward else left,
+        keywords=tuple(sorted(fold.keywords)),
+        description=description,
+        weight=fold.chunks,
+    )
+
+
+# ---- counters and sketches -----------------------------------------------------------------------------
+
+
+def _count(values: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return counts
+
+
+def _plus(one: Counts, other: Counts) -> dict[str, int]:
+    counts = dict(one)
+    for value, number in other.items():
+        counts[value] = counts.get(value, 0) + number
+    return counts
+
+
+def _minus(one: Counts, other: Counts) -> dict[str, int]:
+    counts = dict(one)
+    for value, number in other.items():
+        counts[value] -= number
+        if not counts[value]:
+            del counts[value]
+    return counts
+
+
+def _majority(counts: Counts) -> str | None:
+    return min(counts, key=lambda value: (-counts[value], value)) if counts else None
+
+
+def _sketch(salt: str, texts: Iterable[str], k: int | None) -> tuple[str, ...]:
+    distinct = {text for text in texts if text}
+    if len(distinct) < 2:
+        return tuple(distinct)
+    return tuple(sorted(distinct, key=lambda text: digest(salt, text))[:k])

@@ -1,0 +1,1 @@
+"""The embedded store: workspaces are DuckDB schemas plus FAISS files."""

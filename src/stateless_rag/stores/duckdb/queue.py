@@ -1,0 +1,210 @@
+"""The queue of documents that were accepted but are not committed yet, and who works on them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.protocols import Claim
+from stateless_rag.stores.duckdb.database import Cursor, Write
+from stateless_rag.stores.duckdb.journal import settled
+from stateless_rag.stores.duckdb.rows import append
+
+if TYPE_CHECKING:
+    from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+
+__all__ = ["DocumentQueue"]
+
+
+class _Waiting:
+    """What is held in memory of a pending document."""
+
+    __slots__ = ("document_id", "failed", "tracking_id")
+
+    def __init__(self, document_id: str, tracking_id: str, *, failed: bool) -> None:
+        self.document_id = document_id
+        self.tracking_id = tracking_id
+        self.failed = failed
+
+
+class DocumentQueue:
+    """One process owns a root, so who works on what is kept in memory and vanishes with the process."""
+
+    def __init__(self, workspace: DuckWorkspace, wall: Callable[[], float]) -> None:
+        self._workspace = workspace
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._last = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._working: dict[str, int] = {}
+
+    @property
+    def claimed(self) -> int:
+        """How many documents are being worked on."""
+        return len(self._working)
+
+    @property
+    def claimable(self) -> int:
+        """How many documents are pending, have not failed, and are worked on by nobody."""
+        with self._lock:
+            return len({w.document_id for w in self._waiting.values() if not w.failed} - self._working.keys())
+
+    def load(self, cursor: Cursor, *, exists: bool) -> None:
+        """Read what is pending."""
+        if not exists:
+            return
+        listed = cursor.execute(self._workspace.sql["pending_list"]).fetchall()
+        with self._lock:
+            self._waiting = {row[0]: _Waiting(row[1], row[5], failed=row[6] > 0) for row in listed}
+            self._last = max([self._last, *self._waiting])
+
+    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
+        with self._lock:
+            numbered = [replace(claim, sequence=self._last + n) for n, claim in enumerate(claims, 1)]
+            self._last += len(numbered)
+        now = self._wall()
+
+        def apply(cursor: Cursor) -> None:
+            self._workspace.ensure_tables(cursor)
+            append(cursor, f"{self._workspace.schema}.pending", _columns(numbered, now))
+
+        await settled(self._workspace.write(Write(apply)))
+        taken: list[Claim] = []
+        with self._lock:
+            for claim in numbered:
+                self._waiting[claim.sequence] = _Waiting(claim.document_id, claim.tracking_id, failed=False)
+                if claimed and claim.document_id not in self._working:
+                    self._working[claim.document_id] = claim.sequence
+                    taken.append(claim)
+        return taken if claimed else numbered
+
+    async def claim(
+        self, limit: int, *, ids: Collection[str] | None, tracking_id: str | None, failed: bool
+    ) -> Sequence[Claim]:
+        with self._lock:
+            newest: dict[str, int] = {}
+            for sequence, waiting in self._waiting.items():
+                newest[waiting.document_id] = max(sequence, newest.get(waiting.document_id, 0))
+            chosen = [
+                sequence
+                for document_id, sequence in newest.items()
+                if document_id not in self._working
+                and (ids is None or document_id in ids)
+                and (tracking_id is None or self._waiting[sequence].tracking_id == tracking_id)
+                and (failed or not self._waiting[sequence].failed)
+            ]
+            chosen = sorted(chosen)[:limit]
+            for sequence in chosen:
+                self._working[self._waiting[sequence].document_id] = sequence
+        if not chosen:
+            return []
+        try:
+            found = await settled(
+                self._workspace.in_reader(lambda: self._workspace.select("pending", chosen))
+            )
+        except BaseException:
+            self.release(chosen)
+            raise
+        return [_claim(row) for row in found]
+
+    def release(self, sequences: Collection[int]) -> None:
+        """Let go of claims."""
+        with self._lock:
+            mine = set(sequences)
+            self._working = {id_: n for id_, n in self._working.items() if n not in mine}
+
+    async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
+        now = self._wall()
+        values = [claim.attempts + 1, json.dumps(list(errors), ensure_ascii=False), now, claim.sequence]
+        statement = self._workspace.sql["fail_pending"]
+        await settled(
+            self._workspace.write(Write(lambda cursor: cursor.execute(statement, values).fetchall()))
+        )
+        with self._lock:
+            waiting = self._waiting.get(claim.sequence)
+            if waiting is not None:
+                waiting.failed = True
+        self.release([claim.sequence])
+
+    async def withdraw(self, sequences: Collection[int]) -> None:
+        if not sequences:
+            return
+        statement = self._workspace.sql["remove_pending"]
+        await settled(
+            self._workspace.write(
+                Write(lambda cursor: cursor.execute(statement, [list(sequences)]).fetchall())
+            )
+        )
+        self.finished(sequences)
+
+    def finished(self, sequences: Collection[int]) -> None:
+        """Forget documents whose rows are gone."""
+        with self._lock:
+            for sequence in sequences:
+                self._waiting.pop(sequence, None)
+        self.release(sequences)
+
+    def superseded(self, claim: Claim) -> list[int]:
+        """This claim and older ones of the same document: all done once it commits."""
+        with self._lock:
+            return [
+                sequence
+                for sequence, waiting in self._waiting.items()
+                if waiting.document_id == claim.document_id and sequence <= claim.sequence
+            ]
+
+    def is_working(self, sequence: int) -> bool:
+        """Whether somebody works on a submission."""
+        return sequence in self._working.values()
+
+    def is_pending(self, sequence: int) -> bool:
+        """Whether a submission is still waiting to be committed."""
+        return sequence in self._waiting
+
+    def unfinished(self, tracking_id: str) -> set[int]:
+        """The submissions of one tracking id that neither were committed nor have failed."""
+        with self._lock:
+            return {
+                sequence
+                for sequence, waiting in self._waiting.items()
+                if waiting.tracking_id == tracking_id and not waiting.failed
+            }
+
+    def waiting(self, ids: Collection[str] | None) -> dict[str, list[int]]:
+        """What is pending, by document."""
+        found: dict[str, list[int]] = {}
+        with self._lock:
+            for sequence, waiting in self._waiting.items():
+                if ids is None or waiting.document_id in ids:
+                    found.setdefault(waiting.document_id, []).append(sequence)
+        return found
+
+
+def _claim(row: tuple[Any, ...]) -> Claim:
+    return Claim(
+        sequence=row[0],
+        document_id=row[1],
+        source=row[2],
+        metadata=json.loads(row[3]),
+        text=row[4],
+        tracking_id=row[5],
+        attempts=row[6],
+        errors=tuple(json.loads(row[7])),
+    )
+
+
+def _columns(claims: Sequence[Claim], now: float) -> dict[str, Any]:
+    return {
+        "sequence": [claim.sequence for claim in claims],
+        "document_id": [claim.document_id for claim in claims],
+        "source": [claim.source for claim in claims],
+        "metadata": [json.dumps(dict(c.metadata), ensure_ascii=False, sort_keys=True) for c in claims],
+        "text": [claim.text for claim in claims],
+        "tracking_id": [claim.tracking_id for claim in claims],
+        "attempts": [claim.attempts for claim in claims],
+        "errors": [json.dumps(list(claim.errors), ensure_ascii=False) for claim in claims],
+        "updated_at": [now] * len(claims),
+    }

@@ -1,0 +1,163 @@
+"""The vector segments of one workspace: loaded on open, advanced by each commit, compacted in the background."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stateless_rag.errors import StoreError
+from stateless_rag.protocols import Change, VectorKind
+from stateless_rag.stores.duckdb.database import Write
+from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
+from stateless_rag.stores.faiss.base_file import read_base, write_base
+from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stateless_rag.protocols import Vectors
+    from stateless_rag.settings import StoreSettings
+    from stateless_rag.stores.duckdb.database import Cursor
+    from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+    from stateless_rag.stores.faiss.base_segment import Base
+
+__all__ = ["Segments"]
+
+Views = Mapping[VectorKind, VectorView]
+
+
+class Segments:
+    """Base and delta for chunks, entities and relations. Only the lane of the database writes."""
+
+    def __init__(self, workspace: DuckWorkspace, files: Path, settings: StoreSettings) -> None:
+        self._workspace = workspace
+        self._files = files
+        self._settings = settings
+        self._indexes: dict[VectorKind, VectorIndex] = {}
+        self._busy = threading.Lock()
+
+    def load(self, cursor: Cursor) -> Views:
+        """Views of what the database holds. A base file that does not match what is recorded is thrown away."""
+        bases: dict[str, Any] = self._workspace.record.info.get("bases", {})
+        self._indexes = {kind: self._load(cursor, kind, bases.get(kind)) for kind in TABLES}
+        return self._views()
+
+    def advance(self, cursor: Cursor, views: Views, change: Change, embedded: Mapping[int, int]) -> Views:
+        """Views with the vectors of a change, and without those of removed rows."""
+        dimension = self._workspace.coming_dimension
+        if dimension is None:
+            return views
+        for kind in TABLES:
+            if kind not in self._indexes:
+                self._indexes[kind] = self._index(dimension)
+        named: tuple[tuple[VectorKind, Mapping[int, str], tuple[int, ...]], ...] = (
+            ("chunk", {row.id: row.vector for row in change.chunks}, change.removed_chunks),
+            ("entity", {row.id: row.vector for row in change.entities}, change.removed_entities),
+            ("relation", {row.id: row.vector for row in change.relations}, change.removed_relations),
+        )
+        for kind, digests, removed in named:
+            new = {id_: digest for id_, digest in digests.items() if id_ not in embedded}
+            if new or removed:
+                vectors = self._vectors(cursor, new, change.vectors)
+                self._indexes[kind].apply((list(new), vectors), removed)
+        return self._views()
+
+    def compact_if_needed(self) -> None:
+        """Start a compaction in a thread of the store, unless one is under way."""
+        if any(index.needs_compaction() for index in self._indexes.values()) and self._busy.acquire(
+            blocking=False
+        ):
+            try:
+                self._workspace.in_reader(self._compact)
+            except StoreError:
+                self._busy.release()
+
+    # ---- loading ---------------------------------------------------------------------------------------
+
+    def _index(self, dimension: int) -> VectorIndex:
+        return VectorIndex(dimension, base_rows=self._settings.base_rows, base_type=self._settings.base_type)
+
+    def _load(self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None) -> VectorIndex:
+        dimension = self._workspace.dimension
+        assert dimension is not None  # noqa: S101 -- load is called once there are vectors
+        sql = self._workspace.sql
+        base = None
+        if recorded is not None:
+            path = self._files / recorded["file"]
+            base = read_base(path, recorded["checksum"], dimension, recorded["count"])
+        since = recorded["revision"] if base is not None and recorded is not None else -1
+        statement = sql["rows_with_vectors"].format(table=TABLES[kind])
+        ids, matrix = fetch_vectors(cursor, statement, [since])
+        gone = _outdated(cursor, sql["embedded"].format(table=TABLES[kind]), base, since)
+        return VectorIndex.from_rows(
+            ids,
+            matrix.reshape(-1, dimension),
+            base=base,
+            removed=gone,
+            base_rows=self._settings.base_rows,
+            base_type=self._settings.base_type,
+        )
+
+    def _views(self) -> Views:
+        return MappingProxyType({kind: index.view for kind, index in self._indexes.items()})
+
+    def _vectors(self, cursor: Cursor, digests: Mapping[int, str], given: Mapping[str, Vectors]) -> Vectors:
+        stored = [digest for digest in digests.values() if digest not in given]
+        found = dict(given)
+        if stored:
+            keys, matrix = fetch_vectors(cursor, self._workspace.sql["vectors"], [stored])
+            found.update(zip(keys.tolist(), matrix, strict=True))
+        rows = [found[digest] for digest in digests.values()]
+        return np.stack(rows) if rows else np.empty((0, self._workspace.coming_dimension or 0), dtype=np.float32)
+
+    # ---- compaction ------------------------------------------------------------------------------------
+
+    def _compact(self) -> None:
+        try:
+            for kind, index in list(self._indexes.items()):
+                if index.needs_compaction():
+                    self._compact_one(kind, index)
+        finally:
+            self._busy.release()
+
+    def _compact_one(self, kind: VectorKind, index: VectorIndex) -> None:
+        revision, view = self._workspace.revision, index.view
+        base = index.build_base(view, lambda ids: self._workspace.exact_vectors(kind, ids))
+        recorded = None
+        if base is not None:
+            self._files.mkdir(parents=True, exist_ok=True)
+            name = f"{kind}-{revision}.base"
+            checksum = write_base(self._files / name, base)
+            recorded = {"file": name, "checksum": checksum, "revision": revision, "count": len(base)}
+        self._workspace.write(
+            Write(
+                lambda cursor: self._workspace.record_base(cursor, kind, recorded),
+                lambda _: self._install(index, base, view, recorded),
+                alone=True,
+            )
+        ).result()
+
+    def _install(
+        self, index: VectorIndex, base: Base | None, view: VectorView, recorded: dict[str, Any] | None
+    ) -> None:
+        if index not in self._indexes.values():
+            return  # reloaded in the meantime: the next open reads the file
+        index.install(base, view)
+        self._workspace.publish(self._views())
+        known = {entry["file"] for entry in self._workspace.record.info.get("bases", {}).values()}
+        for path in self._files.glob("*.base"):
+            if path.name not in known:
+                path.unlink(missing_ok=True)
+
+
+def _outdated(cursor: Cursor, statement: str, base: Base | None, since: int) -> Any:
+    """Ids in the base whose row is gone or was embedded anew since."""
+    if base is None:
+        return ()
+    table = cursor.sql(statement).to_arrow_table()
+    ids, embedded = table.column(0).to_numpy(), table.column(1).to_numpy()
+    return np.setdiff1d(base.ids, ids[embedded <= since])

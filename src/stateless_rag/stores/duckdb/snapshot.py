@@ -1,0 +1,226 @@
+"""Reading one revision: in-memory views plus rows of one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from stateless_rag.protocols import ChunkRow, DocumentRow, EntityRow, Hit, RelationRow, VectorKind
+from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.graph import GraphView
+from stateless_rag.text import entity_key, stable_id
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols import Vectors
+    from stateless_rag.stores.duckdb.database import Cursor
+    from stateless_rag.stores.faiss.segments import VectorView
+    from stateless_rag.text import KeyPolicy
+    from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
+
+__all__ = ["TABLES", "DuckSnapshot", "View", "fetch_vectors"]
+
+Row = TypeVar("Row")
+TABLES: Mapping[VectorKind, str] = MappingProxyType(
+    {"chunk": "chunks", "entity": "entities", "relation": "relations"}
+)
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a workspace is held in memory at one revision. `vectors` is empty before the first vector."""
+
+    revision: int = 0
+    vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
+    graph: GraphView = field(default_factory=GraphView.empty)
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tuple[Any, Vectors]:
+    """Two columns, a key and a vector, as arrays of shape (n,) and (n, dimension)."""
+    table = cursor.sql(statement, params=parameters).to_arrow_table()
+    column = table.column(1).combine_chunks()
+    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32)
+
+
+class DuckSnapshot:
+    """Implements `Snapshot` and `Basis` on a transaction that is open only while the reading function runs."""
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        sql: Mapping[str, str],
+        view: View,
+        key_policy: KeyPolicy,
+        *,
+        tables: bool,
+        vectors: bool,
+    ) -> None:
+        self._cursor = cursor
+        self._sql = sql
+        self._view = view
+        self._key_policy = key_policy
+        self._has_tables = tables
+        self._has_vectors = vectors
+
+    @property
+    def revision(self) -> int:
+        return self._view.revision
+
+    # ---- search ----------------------------------------------------------------------------------------
+
+    def search(
+        self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0
+    ) -> list[Hit]:
+        view = self._view.vectors.get(kind)
+        if view is None or top_k < 1:
+            return []
+        return view.search(vector, top_k, min_similarity, rescore=self._exact(kind))
+
+    def similarities(self, kind: VectorKind, vector: Vectors, ids: Sequence[int]) -> Mapping[int, float]:
+        view = self._view.vectors.get(kind)
+        return {} if view is None else view.similarities(vector, ids, rescore=self._exact(kind))
+
+    def count(self, kind: VectorKind) -> int:
+        view = self._view.vectors.get(kind)
+        return 0 if view is None else len(view)
+
+    def match_words(self, text: str, top_k: int) -> list[Hit]:
+        words = set(_WORD.findall(text.casefold()))
+        if not words or not self._has_tables:
+            return []
+        texts = self._cursor.execute(self._sql["chunk_texts"]).fetchall()
+        found = {id_: words.intersection(_WORD.findall(chunk.casefold())) for id_, chunk in texts}
+        spread = Counter(word for shared in found.values() for word in shared)
+        scores = {id_: sum(1 / spread[word] for word in shared) for id_, shared in found.items() if shared}
+        best = sorted(scores, key=lambda id_: (-scores[id_], id_))[:top_k]
+        return [Hit(id_, scores[id_]) for id_ in best]
+
+    # ---- rows ------------------------------------------------------------------------------------------
+
+    def entities(self, ids: Sequence[int]) -> Mapping[int, Entity]:
+        return self._by_id("entities", ids, rows.entity)
+
+    def relations(self, ids: Sequence[int]) -> Mapping[int, Relation]:
+        return self._by_id("relations", ids, rows.relation)
+
+    def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
+        return self._by_id("passages", ids, rows.passage)
+
+    def document(self, document_id: str) -> Mapping[str, Any] | None:
+        found = self.document_rows([document_id])
+        row = found.get(document_id)
+        if row is None:
+            return None
+        return {
+            "id": row.id,
+            "source": row.source,
+            "metadata": row.metadata,
+            "text": row.text,
+            "digest": row.digest,
+        }
+
+    def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
+        return self._chunks_of(entity_ids, limit)
+
+    def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
+        return self._chunks_of(relation_ids, limit)
+
+    # ---- the graph -------------------------------------------------------------------------------------
+
+    def entity_id(self, name: str) -> int | None:
+        key = entity_key(name, self._key_policy)
+        while (target := self._view.aliases.get(key)) is not None:
+            key = target
+        id_ = stable_id("entity", key)
+        view = self._view.vectors.get("entity")
+        return id_ if view is not None and view.contains(id_) else None
+
+    def edges(self, entity_ids: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
+        return self._view.graph.edges(entity_ids)
+
+    def endpoints(self, relation_ids: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        return self._view.graph.endpoints(relation_ids)
+
+    def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
+        return self._view.graph.degrees(entity_ids)
+
+    @property
+    def graph(self) -> GraphView:
+        """All relations of this revision."""
+        return self._view.graph
+
+    # ---- the basis of a commit -------------------------------------------------------------------------
+
+    def aliases(self) -> Mapping[str, str]:
+        return self._view.aliases
+
+    def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
+        return {row.id: row for row in map(rows.document_row, self._fetch("document_rows", ids))}
+
+    def chunk_rows(self, document_ids: Collection[str]) -> Sequence[ChunkRow]:
+        return [rows.chunk_row(row) for row in self._fetch("chunk_rows", document_ids)]
+
+    def mentions_in(
+        self, chunk_ids: Collection[int]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        return rows.mentions(self._fetch("mentions_in", chunk_ids))
+
+    def mentions_of(self, ids: Collection[int]) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        return rows.mentions(self._fetch("mentions_of", ids))
+
+    def mentions_under(
+        self, raw_keys: Collection[str]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        if not raw_keys or not self._has_tables:
+            return [], []
+        keys = list(raw_keys)
+        return rows.mentions(self._cursor.execute(self._sql["mentions_under"], [keys, keys]).fetchall())
+
+    def entity_rows(self, ids: Collection[int]) -> Mapping[int, EntityRow]:
+        return {row.id: row for row in map(rows.entity_row, self._fetch("entity_rows", ids))}
+
+    def relation_rows(self, ids: Collection[int]) -> Mapping[int, RelationRow]:
+        return {row.id: row for row in map(rows.relation_row, self._fetch("relation_rows", ids))}
+
+    def vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        if not digests or not self._has_vectors:
+            return {}
+        keys, matrix = fetch_vectors(self._cursor, self._sql["vectors"], [list(digests)])
+        return dict(zip(keys.tolist(), matrix, strict=True))
+
+    # ---- plumbing --------------------------------------------------------------------------------------
+
+    def _fetch(self, statement: str, keys: Collection[Any]) -> Iterable[tuple[Any, ...]]:
+        if not keys or not self._has_tables:
+            return []
+        return self._cursor.execute(self._sql[statement], [list(keys)]).fetchall()
+
+    def _by_id(
+        self, statement: str, ids: Sequence[int], decode: Callable[[Sequence[Any]], Row]
+    ) -> Mapping[int, Row]:
+        found = {row[0]: decode(row) for row in self._fetch(statement, ids)}
+        return {id_: found[id_] for id_ in dict.fromkeys(ids) if id_ in found}
+
+    def _chunks_of(self, ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
+        if not ids or not self._has_tables:
+            return {}
+        found: dict[int, list[int]] = {id_: [] for id_ in ids}
+        for id_, chunk in self._cursor.execute(self._sql["chunks_of_ids"], [list(ids), limit]).fetchall():
+            found[id_].append(chunk)
+        return {id_: chunks for id_, chunks in found.items() if chunks}
+
+    def _exact(self, kind: VectorKind) -> Callable[[Sequence[int]], Mapping[int, Vectors]]:
+        def exact(ids: Sequence[int]) -> Mapping[int, Vectors]:
+            statement = self._sql["vectors_of_rows"].format(table=TABLES[kind])
+            keys, matrix = fetch_vectors(self._cursor, statement, [list(ids)])
+            return dict(zip(keys.tolist(), matrix, strict=True))
+
+        return exact

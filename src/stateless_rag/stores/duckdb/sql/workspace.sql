@@ -1,0 +1,243 @@
+-- Statements on one workspace. {w} is its schema, qualified by the database it lies in.
+
+-- name: create
+CREATE SCHEMA IF NOT EXISTS {w};
+CREATE TABLE IF NOT EXISTS {w}.documents (
+    id VARCHAR NOT NULL,
+    source VARCHAR,
+    metadata VARCHAR NOT NULL,
+    text VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,
+    chunks INTEGER NOT NULL,
+    tracking_id VARCHAR,
+    updated_at DOUBLE NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.pending (
+    sequence BIGINT NOT NULL,
+    document_id VARCHAR NOT NULL,
+    source VARCHAR,
+    metadata VARCHAR NOT NULL,
+    text VARCHAR NOT NULL,
+    tracking_id VARCHAR NOT NULL,
+    attempts INTEGER NOT NULL,
+    errors VARCHAR NOT NULL,
+    updated_at DOUBLE NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.chunks (
+    id BIGINT NOT NULL,
+    document_id VARCHAR NOT NULL,
+    ordinal INTEGER NOT NULL,
+    start BIGINT NOT NULL,
+    stop BIGINT NOT NULL,
+    text VARCHAR NOT NULL,
+    tokens INTEGER NOT NULL,
+    digest VARCHAR NOT NULL,
+    generation VARCHAR NOT NULL,
+    error VARCHAR,
+    vector VARCHAR NOT NULL,
+    embedded BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.mentions (
+    id BIGINT,
+    chunk BIGINT NOT NULL,
+    generation VARCHAR NOT NULL,
+    source_key VARCHAR NOT NULL,
+    target_key VARCHAR,
+    source VARCHAR NOT NULL,
+    target VARCHAR,
+    label VARCHAR NOT NULL,
+    description VARCHAR NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.entities (
+    id BIGINT NOT NULL,
+    key VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    type VARCHAR NOT NULL,
+    description VARCHAR NOT NULL,
+    weight INTEGER NOT NULL,
+    state VARCHAR NOT NULL,
+    vector VARCHAR NOT NULL,
+    embedded BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.relations (
+    id BIGINT NOT NULL,
+    left_id BIGINT NOT NULL,
+    right_id BIGINT NOT NULL,
+    source_key VARCHAR NOT NULL,
+    target_key VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    keywords VARCHAR NOT NULL,
+    description VARCHAR NOT NULL,
+    weight INTEGER NOT NULL,
+    state VARCHAR NOT NULL,
+    vector VARCHAR NOT NULL,
+    embedded BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.journal (
+    digest VARCHAR NOT NULL,
+    purpose VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    reply VARCHAR,
+    truncated BOOLEAN NOT NULL,
+    calls INTEGER NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    completion_tokens BIGINT NOT NULL,
+    paid_at DOUBLE NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {w}.aliases (key VARCHAR NOT NULL, target VARCHAR NOT NULL);
+CREATE INDEX IF NOT EXISTS chunks_by_id ON {w}.chunks (id);
+CREATE INDEX IF NOT EXISTS mentions_by_id ON {w}.mentions (id);
+CREATE INDEX IF NOT EXISTS entities_by_id ON {w}.entities (id);
+CREATE INDEX IF NOT EXISTS relations_by_id ON {w}.relations (id);
+CREATE INDEX IF NOT EXISTS journal_by_digest ON {w}.journal (digest);
+
+-- name: create_vectors
+CREATE TABLE IF NOT EXISTS {w}.vectors (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
+CREATE INDEX IF NOT EXISTS vectors_by_digest ON {w}.vectors (digest);
+
+-- name: has_tables
+SELECT count(*) FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?
+
+-- name: drop
+DROP SCHEMA IF EXISTS {w} CASCADE
+
+-- name: counts
+SELECT (SELECT count(*) FROM {w}.documents), (SELECT count(*) FROM {w}.chunks),
+       (SELECT count(*) FROM {w}.entities), (SELECT count(*) FROM {w}.relations)
+
+-- name: generations
+SELECT generation, count(*) FROM {w}.chunks GROUP BY generation ORDER BY generation
+
+-- name: blocks
+SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}') WHERE block_id >= 0
+
+-- name: embedded
+SELECT id, embedded FROM {w}.{table}
+
+-- name: rows_with_vectors
+SELECT r.id, v.vector FROM {w}.{table} r JOIN {w}.vectors v ON v.digest = r.vector WHERE r.embedded > ?
+
+-- name: vectors_of_rows
+SELECT r.id, v.vector FROM {w}.{table} r JOIN {w}.vectors v ON v.digest = r.vector
+WHERE r.id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: edges
+SELECT id, left_id, right_id FROM {w}.relations
+
+-- name: aliases
+SELECT key, target FROM {w}.aliases
+
+-- name: remove_aliases
+DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: entities
+SELECT id, key, name, type, description, weight FROM {w}.entities
+WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: entity_rows
+SELECT id, key, name, type, description, weight, state, vector FROM {w}.entities
+WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: relations
+SELECT r.id, r.source_key, r.target_key, r.source, r.target, r.keywords, r.description, r.weight
+FROM {w}.relations r WHERE r.id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: relation_rows
+SELECT id, source_key, target_key, source, target, keywords, description, weight, left_id, right_id, state, vector
+FROM {w}.relations WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: passages
+SELECT c.id, c.document_id, d.source, c.ordinal, c.start, c.stop, c.text, c.tokens, d.metadata
+FROM {w}.chunks c JOIN {w}.documents d ON d.id = c.document_id
+WHERE c.id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: chunks_of_ids
+SELECT id, chunk FROM (SELECT DISTINCT id, chunk FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[])))
+QUALIFY row_number() OVER (PARTITION BY id ORDER BY chunk) <= ?
+ORDER BY id, chunk
+
+-- name: chunk_texts
+SELECT id, text FROM {w}.chunks
+
+-- name: document
+SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at FROM {w}.documents WHERE id = ?
+
+-- name: document_rows
+SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at FROM {w}.documents
+WHERE id IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: document_list
+SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents ORDER BY id
+
+-- name: chunk_rows
+SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, vector, error
+FROM {w}.chunks WHERE document_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY document_id, ordinal
+
+-- name: mentions_in
+SELECT chunk, generation, source_key, target_key, source, target, label, description
+FROM {w}.mentions WHERE chunk IN (SELECT unnest(?::BIGINT[]))
+
+-- name: mentions_of
+SELECT chunk, generation, source_key, target_key, source, target, label, description
+FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: mentions_under
+SELECT chunk, generation, source_key, target_key, source, target, label, description
+FROM {w}.mentions
+WHERE source_key IN (SELECT unnest(?::VARCHAR[])) OR target_key IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: vectors
+SELECT digest, vector FROM {w}.vectors WHERE digest IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: known_vectors
+SELECT digest FROM {w}.vectors WHERE digest IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: collect_vectors
+DELETE FROM {w}.vectors WHERE digest NOT IN (
+    SELECT vector FROM {w}.chunks UNION ALL SELECT vector FROM {w}.entities UNION ALL SELECT vector FROM {w}.relations
+)
+
+-- name: count_vectors
+SELECT count(*) FROM {w}.vectors
+
+-- name: journal
+SELECT digest, reply, prompt_tokens, completion_tokens, truncated FROM {w}.journal
+WHERE digest IN (SELECT unnest(?::VARCHAR[])) AND reply IS NOT NULL
+
+-- name: costs
+SELECT purpose, sum(calls)::BIGINT, sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT
+FROM {w}.journal GROUP BY purpose ORDER BY purpose
+
+-- name: last_sequence
+SELECT coalesce(max(sequence), 0) FROM {w}.pending
+
+-- name: pending
+SELECT sequence, document_id, source, metadata, text, tracking_id, attempts, errors FROM {w}.pending
+WHERE sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY sequence
+
+-- name: pending_list
+SELECT sequence, document_id, source, metadata, length(text), tracking_id, attempts, errors, updated_at
+FROM {w}.pending ORDER BY sequence
+
+-- name: fail_pending
+UPDATE {w}.pending SET attempts = ?, errors = ?, updated_at = ? WHERE sequence = ?
+
+-- name: remove_pending
+DELETE FROM {w}.pending WHERE sequence IN (SELECT unnest(?::BIGINT[]))
+
+-- name: remove_by_id
+DELETE FROM {w}.{table} WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: remove_documents
+DELETE FROM {w}.documents WHERE id IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: remove_mentions
+DELETE FROM {w}.mentions WHERE chunk IN (SELECT unnest(?::BIGINT[]))
+
+-- name: remove_mentions_under
+DELETE FROM {w}.mentions
+WHERE source_key IN (SELECT unnest(?::VARCHAR[])) OR target_key IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: embedded_of
+SELECT id, vector, embedded FROM {w}.{table} WHERE id IN (SELECT unnest(?::BIGINT[]))

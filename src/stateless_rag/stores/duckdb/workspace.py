@@ -1,0 +1,443 @@
+"""One workspace: its in-memory views, its commits, its queue of documents."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from stateless_rag.errors import CommitConflict, StoreError, WorkspaceMismatch
+from stateless_rag.protocols import Basis, Change, Claim, Snapshot, VectorKind
+from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.database import Cursor, Database, Write
+from stateless_rag.stores.duckdb.journal import DuckJournal, settled
+from stateless_rag.stores.duckdb.queue import DocumentQueue
+from stateless_rag.stores.duckdb.segments import Segments
+from stateless_rag.stores.duckdb.snapshot import TABLES, DuckSnapshot, View, fetch_vectors
+from stateless_rag.stores.duckdb.status import document_list
+from stateless_rag.stores.graph import GraphView
+from stateless_rag.text import stable_id
+from stateless_rag.types import DocumentStatus, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stateless_rag.protocols import Vectors
+    from stateless_rag.stores.duckdb.store import Store
+
+__all__ = ["DuckWorkspace", "WorkspaceRecord"]
+
+Result = TypeVar("Result")
+ALIASES = 0
+"""Stands for the aliases among the ids that a commit read or touched."""
+
+
+class WorkspaceRecord:
+    """A row of the catalog."""
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        self.name: str = row[0]
+        self.schema: str = row[1]
+        self.placement: str = row[2]
+        self.revision: int = row[3]
+        self.created_at: float = row[4]
+        self.info: dict[str, Any] = json.loads(row[5])
+
+
+class _Made:
+    """Tables made in the transaction that is open in the lane."""
+
+    def __init__(self) -> None:
+        self.tables = False
+        self.dimension: int | None = None
+
+    def settle(self, workspace: DuckWorkspace) -> None:
+        if self.tables or self.dimension is not None:
+            workspace.made(tables=self.tables, dimension=self.dimension)
+            self.tables, self.dimension = False, None
+
+
+class DuckWorkspace:
+    """Implements `Workspace`. Made by `Store.workspace`; one for each name, shared by all engines on it."""
+
+    def __init__(self, store: Store, database: Database, record: WorkspaceRecord, files: Path) -> None:
+        self._store = store
+        self._database = database
+        self._record = record
+        self.schema = f'{database.quoted}."{record.schema}"'
+        self._sql = MappingProxyType(
+            {name: text.replace("{w}", self.schema) for name, text in store.workspace_sql.items()}
+        )
+        self._catalog = MappingProxyType(
+            {name: text.replace("{db}", database.quoted) for name, text in store.catalog_sql.items()}
+        )
+        self._lock = threading.Lock()
+        self._tables = False
+        self._made = _Made()
+        self._segments = Segments(self, files, store.settings)
+        self._view = View(revision=record.revision)
+        self._views: dict[int, View] = {record.revision: self._view}
+        self._touched: deque[tuple[int, frozenset[int]]] = deque(maxlen=256)
+        self._forgotten = record.revision
+        self.journal = DuckJournal(self, store.clock.wall)
+        self._queue = DocumentQueue(self, store.clock.wall)
+        self._load()
+
+    # ---- what it is ------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def record(self) -> WorkspaceRecord:
+        """Its row of the catalog, with all that is recorded about it."""
+        return self._record
+
+    @property
+    def database(self) -> Database:
+        """The file it lies in."""
+        return self._database
+
+    @property
+    def sql(self) -> Mapping[str, str]:
+        """The statements on it."""
+        return self._sql
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of its vectors; None before the first."""
+        dimension: int | None = self._record.info.get("dimension")
+        return dimension
+
+    @property
+    def coming_dimension(self) -> int | None:
+        """As `dimension`, or that of a table made in the transaction that is open; for the lane."""
+        return self.dimension or self._made.dimension
+
+    @property
+    def revision(self) -> int:
+        """The last committed revision."""
+        return self._view.revision
+
+    def info(self, **changes: Any) -> Future[Any]:
+        """Record facts about the workspace in the catalog."""
+
+        def apply(cursor: Cursor) -> dict[str, Any]:
+            info = {**self._record.info, **changes}
+            cursor.execute(self._catalog["set_info"], [json.dumps(info), self._record.schema]).fetchall()
+            return info
+
+        def committed(info: dict[str, Any]) -> None:
+            self._record.info = info
+
+        return self.write(Write(apply, committed, alone=True))
+
+    async def documents(self) -> list[DocumentStatus]:
+        """The status of every document, by id."""
+        found: list[DocumentStatus] = await settled(self.in_reader(self._documents))
+        return found
+
+    def _documents(self) -> list[DocumentStatus]:
+        return document_list(
+            self.select("document_list"), self.select("pending_list"), self._queue.is_working
+        )
+
+    async def costs(self) -> Mapping[str, Usage]:
+        """Calls and tokens paid so far, by purpose."""
+        found = await settled(self.in_reader(lambda: self.select("costs")))
+        return MappingProxyType({row[0]: Usage(row[1], row[2], row[3]) for row in found})
+
+    # ---- reading ---------------------------------------------------------------------------------------
+
+    async def read(self, query: Callable[[Snapshot], Result]) -> Result:
+        return cast("Result", await settled(self.in_reader(lambda: self._reading(query))))
+
+    async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
+        return cast("Result", await settled(self.in_reader(lambda: self._reading(query))))
+
+    def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run a function in one of the store's reading threads."""
+        return self._store.in_reader(function)
+
+    def select(self, statement: str, *parameters: Any, **names: str) -> list[tuple[Any, ...]]:
+        """Rows of one statement in a transaction of its own; none before the first write. Blocks."""
+        if not self._tables:
+            return []
+        with self._store.reading() as cursor:
+            return cursor.execute(self._sql[statement].format(**names), list(parameters)).fetchall()
+
+    def _reading(self, query: Callable[[Any], Result]) -> Result:
+        for _ in range(1000):
+            tables, vectors = self._tables, self.dimension is not None
+            with self._store.reading() as cursor:
+                row = cursor.execute(self._catalog["revision"], [self._record.schema]).fetchone()
+                cursor.fetchall()
+                if row is None:
+                    raise StoreError(f"workspace {self.name!r} was dropped")
+                view = self._views.get(row[0])
+                if view is not None:
+                    policy = self._record.info.get("key_policy", "casefold")
+                    return query(
+                        DuckSnapshot(cursor, self._sql, view, policy, tables=tables, vectors=vectors)
+                    )
+        raise StoreError(f"workspace {self.name!r} changes faster than it can be read")
+
+    # ---- writing ---------------------------------------------------------------------------------------
+
+    def write(self, write: Write) -> Future[Any]:
+        """Queue a write in the lane of the database."""
+        self._store.check()
+        then, otherwise = write.committed, write.abandoned
+
+        def committed(result: Any) -> None:
+            self._made.settle(self)
+            if then is not None:
+                then(result)
+
+        def abandoned() -> None:
+            self._made = _Made()
+            if otherwise is not None:
+                otherwise()
+
+        write.committed, write.abandoned = committed, abandoned
+        return self._database.submit(write)
+
+    def ensure_tables(self, cursor: Cursor) -> None:
+        """Make the tables; they are made on first write, so that an unused workspace costs nothing."""
+        if not (self._tables or self._made.tables):
+            cursor.execute(self._sql["create"]).fetchall()
+            self._made.tables = True
+
+    def ensure_vectors(self, cursor: Cursor, dimension: int) -> None:
+        """Make the table of vectors, once their length is known."""
+        known = self.dimension or self._made.dimension
+        if known not in (None, dimension):
+            raise WorkspaceMismatch(
+                f"workspace {self.name!r} holds vectors of {known} dimensions, not {dimension}; open it with "
+                "the embedder it was made with"
+            )
+        if known is None:
+            cursor.execute(self._sql["create_vectors"].format(dimension=dimension)).fetchall()
+            info = json.dumps({**self._record.info, "dimension": dimension})
+            cursor.execute(self._catalog["set_info"], [info, self._record.schema]).fetchall()
+            self._made.dimension = dimension
+
+    def made(self, *, tables: bool, dimension: int | None) -> None:
+        """Take note of tables that were committed."""
+        self._tables = self._tables or tables
+        if dimension is not None:
+            self._record.info = {**self._record.info, "dimension": dimension}
+
+    def add_vectors(self, cursor: Cursor, vectors: Mapping[str, Vectors]) -> None:
+        """Store those of the vectors that are not there yet."""
+        known = {row[0] for row in cursor.execute(self._sql["known_vectors"], [list(vectors)]).fetchall()}
+        new = {digest: vector for digest, vector in vectors.items() if digest not in known}
+        if new:
+            rows.append(cursor, f"{self.schema}.vectors", rows.vectors_table(list(new), list(new.values())))
+
+    async def commit(self, change: Change) -> int:
+        write = Write(
+            lambda cursor: self._apply(cursor, change),
+            lambda view: self._committed(view, change),
+            self._abandoned,
+            alone=True,
+        )
+        view: View = await settled(self.write(write))
+        return view.revision
+
+    def _apply(self, cursor: Cursor, change: Change) -> View:
+        view = self._view
+        self._refuse_conflicts(view, change)
+        revision = view.revision + 1
+        self.ensure_tables(cursor)
+        if change.vectors:
+            self.ensure_vectors(cursor, len(next(iter(change.vectors.values()))))
+            self.add_vectors(cursor, change.vectors)
+        embedded = self._unchanged_vectors(cursor, change)
+        rows.write_change(cursor, self._sql, self.schema, change, embedded, revision)
+        cursor.execute(self._catalog["set_revision"], [revision, self._record.schema]).fetchall()
+        following = View(
+            revision=revision,
+            vectors=self._segments.advance(cursor, view.vectors, change, embedded),
+            graph=self._next_graph(view.graph, change),
+            aliases=_updated(view.aliases, change.aliases),
+        )
+        self._touched.append((revision, _touched(change)))
+        # Readers may see the new revision in the database as soon as it is committed.
+        self._views[revision] = following
+        return following
+
+    def _committed(self, view: View, change: Change) -> None:
+        self._view = view
+        self._record.revision = view.revision
+        for revision in [revision for revision in self._views if revision < view.revision - 8]:
+            del self._views[revision]
+        self._queue.finished(change.done)
+        self._segments.compact_if_needed()
+
+    def _abandoned(self) -> None:
+        while self._touched and self._touched[-1][0] > self._view.revision:
+            self._touched.pop()
+        if self._views.pop(self._view.revision + 1, None) is not None:
+            self._tables = False
+            self._load()
+
+    def _refuse_conflicts(self, view: View, change: Change) -> None:
+        if not all(map(self._queue.is_pending, change.requires)):
+            raise CommitConflict("a document was withdrawn while it was being ingested")
+        if change.base == view.revision:
+            return
+        if change.base < self._forgotten:
+            raise CommitConflict(f"revision {change.base} is too old to commit on; read again")
+        for revision, touched in self._touched:
+            if revision > change.base and not touched.isdisjoint(change.reads):
+                raise CommitConflict(f"revision {revision} changed what was read at revision {change.base}")
+        if len(self._touched) == self._touched.maxlen and self._touched[0][0] > change.base + 1:
+            raise CommitConflict(f"revision {change.base} is too old to commit on; read again")
+
+    def _unchanged_vectors(self, cursor: Cursor, change: Change) -> dict[int, int]:
+        """Rows of the change that keep their vector, with the revision in which it was stored."""
+        embedded: dict[int, int] = {}
+        replaced: tuple[tuple[VectorKind, Mapping[int, str]], ...] = (
+            ("entity", {row.id: row.vector for row in change.entities}),
+            ("relation", {row.id: row.vector for row in change.relations}),
+            ("chunk", {row.id: row.vector for row in (*change.chunks, *change.moved)}),
+        )
+        for kind, now in replaced:
+            if now:
+                statement = self._sql["embedded_of"].format(table=TABLES[kind])
+                for id_, vector, revision in cursor.execute(statement, [list(now)]).fetchall():
+                    if now[id_] == vector:
+                        embedded[id_] = revision
+        return embedded
+
+    @staticmethod
+    def _next_graph(graph: GraphView, change: Change) -> GraphView:
+        if not (change.relations or change.removed_relations):
+            return graph
+        return graph.apply(
+            [(row.id, row.left, row.right) for row in change.relations], set(change.removed_relations)
+        )
+
+    # ---- the queue -------------------------------------------------------------------------------------
+
+    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
+        return await self._queue.submit(claims, claimed=claimed)
+
+    async def claim(
+        self, limit: int, *, ids: Collection[str] | None = None, tracking_id: str | None = None, failed: bool
+    ) -> Sequence[Claim]:
+        return await self._queue.claim(limit, ids=ids, tracking_id=tracking_id, failed=failed)
+
+    async def release(self, sequences: Collection[int]) -> None:
+        self._queue.release(sequences)
+
+    async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
+        await self._queue.fail(claim, errors)
+
+    async def withdraw(self, sequences: Collection[int]) -> None:
+        await self._queue.withdraw(sequences)
+
+    def superseded(self, claim: Claim) -> Sequence[int]:
+        return self._queue.superseded(claim)
+
+    def is_pending(self, sequence: int) -> bool:
+        return self._queue.is_pending(sequence)
+
+    def unfinished(self, tracking_id: str) -> Collection[int]:
+        return self._queue.unfinished(tracking_id)
+
+    def waiting(self, ids: Collection[str] | None = None) -> Mapping[str, Sequence[int]]:
+        return self._queue.waiting(ids)
+
+    @property
+    def claimable(self) -> int:
+        """How many documents are pending, have not failed, and are worked on by nobody."""
+        return self._queue.claimable
+
+    @property
+    def claimed(self) -> int:
+        """How many documents are being worked on."""
+        return self._queue.claimed
+
+    # ---- opening and closing ---------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Make the views from the database."""
+        with self._store.reading() as cursor:
+            row = cursor.execute(self._catalog["workspace"], [self._record.schema]).fetchone()
+            cursor.fetchall()
+            if row is None:
+                raise StoreError(f"workspace {self.name!r} was dropped")
+            self._record = WorkspaceRecord(row)
+            found = cursor.execute(
+                self._sql["has_tables"], [self._database.alias, self._record.schema]
+            ).fetchall()
+            self._tables = found[0][0] > 0
+            graph = GraphView.empty()
+            aliases: Mapping[str, str] = MappingProxyType({})
+            if self._tables:
+                edges = cursor.sql(self._sql["edges"]).to_arrow_table()
+                graph = GraphView.from_arrays(*(column.to_numpy() for column in edges.columns))
+                aliases = MappingProxyType(dict(cursor.execute(self._sql["aliases"]).fetchall()))
+            vectors = self._segments.load(cursor) if self.dimension is not None else MappingProxyType({})
+            self._queue.load(cursor, exists=self._tables)
+        self._view = View(revision=self._record.revision, vectors=vectors, graph=graph, aliases=aliases)
+        self._views[self._record.revision] = self._view
+        self._forgotten = self._record.revision
+
+    def publish(self, vectors: Mapping[VectorKind, Any]) -> None:
+        """Show rebuilt segments under the same revision; only the lane may call it."""
+        view = self._view
+        self._view = View(revision=view.revision, vectors=vectors, graph=view.graph, aliases=view.aliases)
+        self._views[view.revision] = self._view
+
+    def record_base(self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None) -> None:
+        """Record which file holds the base of a kind; only the lane may call it."""
+        bases = {name: base for name, base in self._record.info.get("bases", {}).items() if name != kind}
+        if recorded is not None:
+            bases[kind] = recorded
+        info = {**self._record.info, "bases": bases}
+        cursor.execute(self._catalog["set_info"], [json.dumps(info), self._record.schema]).fetchall()
+        self._record.info = info
+
+    def exact_vectors(self, kind: VectorKind, ids: Collection[int]) -> Mapping[int, Vectors]:
+        """Vectors of rows by id, in a transaction of its own. Blocks."""
+        statement = self._sql["vectors_of_rows"].format(table=TABLES[kind])
+        with self._store.reading() as cursor:
+            keys, matrix = fetch_vectors(cursor, statement, [[int(id_) for id_ in ids]])
+        return dict(zip(keys.tolist(), matrix, strict=True))
+
+    def collect(self) -> None:
+        """Remove vectors that no row names any more; for closing."""
+        if self.dimension is None:
+            return
+        live = sum(len(view) for view in self._view.vectors.values())
+        stored = self.select("count_vectors")[0][0]
+        if stored > live + max(100, live // 20):
+            self._database.run(lambda cursor: cursor.execute(self._sql["collect_vectors"]).fetchall())
+
+
+def _touched(change: Change) -> frozenset[int]:
+    ids: set[int] = set()
+    ids.update(change.removed_entities, change.removed_relations)
+    ids.update(row.id for row in change.entities)
+    ids.update(row.id for row in change.relations)
+    ids.update(stable_id("document", row.id) for row in change.documents)
+    ids.update(stable_id("document", id_) for id_ in change.removed_documents)
+    if change.aliases:
+        ids.add(ALIASES)
+    return frozenset(ids)
+
+
+def _updated(aliases: Mapping[str, str], changes: Mapping[str, str | None] | None) -> Mapping[str, str]:
+    if not changes:
+        return aliases
+    following = {key: target for key, target in aliases.items() if key not in changes}
+    following.update({key: target for key, target in changes.items() if target is not None})
+    return MappingProxyType(following)

@@ -1,0 +1,116 @@
+"""A base segment as one file: a header, the ids, the FAISS index. A cache: what does not fit is not read."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from stateless_rag.errors import StoreError
+from stateless_rag.stores.faiss.base_segment import Base, BaseType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["read_base", "write_base"]
+
+# magic (8 bytes), length of the header (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
+_MAGIC = b"srag-v1\n"
+_PREFIX = len(_MAGIC) + 4
+
+
+def write_base(path: Path, base: Base) -> str:
+    """Write the base so that `path` holds it whole or not at all, also after a loss of power.
+
+    Returns the checksum to record (BLAKE2b of the file, hex). Raises `StoreError` if it cannot be written.
+    """
+    import faiss
+
+    header = {"count": len(base), "dimension": base.dimension, "error": base.error, "kind": base.kind}
+    encoded = json.dumps(header, sort_keys=True).encode()
+    parts: tuple[Any, ...] = (
+        _MAGIC + len(encoded).to_bytes(4, "little") + encoded,
+        base.ids.astype("<i8").tobytes(),
+        base.usable.astype(np.uint8).tobytes(),
+        faiss.serialize_index(base.index),
+    )
+    checksum = blake2b(digest_size=32)
+    for part in parts:
+        checksum.update(part)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as exc:
+        raise StoreError(f"cannot write the vector file {path}: {exc}; check space and permissions") from exc
+    return checksum.hexdigest()
+
+
+def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | None:
+    """The base in the file; None if the file is missing, damaged, or not the one that is described.
+
+    Nothing in the file is believed before its checksum is right; sizes are checked all the same.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if blake2b(content, digest_size=32).hexdigest() != checksum:
+        return None
+    header = _header(content)
+    if header is None or (header.get("dimension"), header.get("count")) != (dimension, count):
+        return None
+    if header.get("kind") not in get_args(BaseType) or not isinstance(header.get("error"), float):
+        return None
+    start = _PREFIX + int.from_bytes(content[len(_MAGIC) : _PREFIX], "little")
+    if len(content) <= start + 9 * count:
+        return None
+    ids = np.frombuffer(content, dtype="<i8", count=count, offset=start).astype(np.int64)
+    usable = np.frombuffer(content, dtype=np.uint8, count=count, offset=start + 8 * count) != 0
+    index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 9 * count))
+    if index is None or (index.d, index.ntotal) != (dimension, count) or (ids[1:] <= ids[:-1]).any():
+        return None
+    return Base(ids, usable, index, header["kind"], header["error"])
+
+
+def _header(content: bytes) -> dict[str, Any] | None:
+    length = int.from_bytes(content[len(_MAGIC) : _PREFIX], "little")
+    if not content.startswith(_MAGIC) or _PREFIX + length > len(content):
+        return None
+    try:
+        header = json.loads(content[_PREFIX : _PREFIX + length])
+    except ValueError:
+        return None
+    return header if isinstance(header, dict) else None
+
+
+def _index(serialized: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
+    import faiss
+
+    try:
+        index = faiss.deserialize_index(serialized)
+    except RuntimeError:  # what FAISS raises for bytes it cannot read
+        return None
+    return index if index.metric_type == faiss.METRIC_INNER_PRODUCT else None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a loss of power; folders cannot be opened on Windows."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

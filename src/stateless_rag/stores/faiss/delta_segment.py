@@ -1,0 +1,134 @@
+"""The append-only segment: exact float32 rows that were added since the base was built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stateless_rag.stores.faiss.cosine import float32_error, normalize_into
+from stateless_rag.stores.ids import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from stateless_rag.stores.faiss.cosine import Flags, Query, Vectors
+    from stateless_rag.stores.ids import Ids
+
+__all__ = ["Delta"]
+
+_GATHER_BELOW = 0.25  # share of the rows up to which copying them out is cheaper than scoring all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """The first `length` rows of buffers that only ever grow, and which of them are alive.
+
+    Successive deltas share the buffers: the writer fills rows past every captured length, and moves to larger
+    arrays when they are full. `newest` maps an id to its last row and `previous` a row to the one before it
+    of the same id (or -1), so that an older delta finds the row that was valid in its time. Make the next
+    delta from the last one only.
+    """
+
+    ids: Ids
+    matrix: Vectors
+    usable: Flags
+    newest: dict[int, int]
+    previous: list[int]
+    length: int
+    alive: Flags
+    live: int
+
+    @classmethod
+    def empty(cls, dimension: int) -> Delta:
+        """A delta without rows, of a lineage of its own."""
+        return cls(
+            ids=np.empty(0, dtype=np.int64),
+            matrix=np.empty((0, dimension), dtype=np.float32),
+            usable=np.empty(0, dtype=np.bool_),
+            newest={},
+            previous=[],
+            length=0,
+            alive=np.empty(0, dtype=np.bool_),
+            live=0,
+        )
+
+    def row(self, row_id: int) -> int:
+        """The live row of an id, or -1."""
+        row = self.newest.get(row_id, -1)
+        while row >= self.length:
+            row = self.previous[row]
+        return row if row >= 0 and self.alive[row] else -1
+
+    def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
+        """The live row of each id, or -1."""
+        return np.fromiter(map(self.row, ids), dtype=np.int64)
+
+    def live_rows(self, start: int = 0) -> NDArray[np.int64]:
+        """The live rows from `start` on, ascending."""
+        return np.flatnonzero(self.alive[start:]) + start
+
+    def changed(self, ids: Ids, matrix: NDArray[np.generic], gone: Iterable[int]) -> Delta:
+        """The next delta: without the ids in `gone`, with the rows `matrix`, shape (ids, dimension).
+
+        An id in `ids` that has a row already must be in `gone` too. Costs one byte per row of the delta and
+        the rows that are added.
+        """
+        dead = self.rows(gone)
+        dead = np.unique(dead[dead >= 0])
+        if not len(ids) and not len(dead):
+            return self
+        grown = self._with_room(len(ids))
+        stop = self.length + len(ids)
+        grown.ids[self.length : stop] = ids
+        grown.usable[self.length : stop] = normalize_into(matrix, grown.matrix[self.length : stop])
+        alive = np.ones(stop, dtype=np.bool_)
+        alive[: self.length] = self.alive
+        alive[dead] = False
+        added = ids.tolist()
+        self.previous.extend([self.newest.get(row_id, -1) for row_id in added])
+        self.newest.update(zip(added, range(self.length, stop), strict=True))
+        return replace(grown, length=stop, alive=alive, live=self.live - len(dead) + len(added))
+
+    def _with_room(self, count: int) -> Delta:
+        needed, capacity = self.length + count, len(self.ids)
+        if needed <= capacity:
+            return self
+        capacity = max(needed, 2 * capacity)
+        ids = np.empty(capacity, dtype=np.int64)
+        matrix = np.empty((capacity, self.matrix.shape[1]), dtype=np.float32)
+        usable = np.empty(capacity, dtype=np.bool_)
+        ids[: self.length] = self.ids[: self.length]
+        matrix[: self.length] = self.matrix[: self.length]
+        usable[: self.length] = self.usable[: self.length]
+        return replace(self, ids=ids, matrix=matrix, usable=usable)
+
+    def candidates(
+        self, query: Query, top_k: int, allowed: Ids | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows that hold the best `top_k` by score, and perhaps more, with their float32 products.
+
+        `allowed` is ascending.
+        """
+        rows, products = self._products(query, allowed)
+        if len(rows) > top_k:
+            at = len(rows) - top_k
+            worst = np.partition(products, at)[at]
+            kept = np.flatnonzero(products >= worst - 2 * float32_error(self.matrix.shape[1]))
+            rows, products = rows[kept], products[kept]
+        return rows, products
+
+    def _products(self, query: Query, allowed: Ids | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        matrix = self.matrix[: self.length]
+        searchable = self.alive & self.usable[: self.length]
+        if allowed is not None:
+            searchable &= lookup(allowed, self.ids[: self.length]) >= 0
+        rows = np.flatnonzero(searchable)
+        if len(rows) < self.length * _GATHER_BELOW:
+            return rows, matrix[rows] @ query.coarse
+        # Leaving rows out of the matrix would copy it; leaving them out of the products is nearly free.
+        products = matrix @ query.coarse
+        return rows, products if len(rows) == self.length else products[rows]

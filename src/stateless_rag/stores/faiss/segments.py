@@ -1,0 +1,287 @@
+"""The vectors of one kind in a workspace: an immutable view to search, and the writer that makes the next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stateless_rag.errors import InvalidInput, StoreError
+from stateless_rag.protocols import Hit
+from stateless_rag.stores.faiss.base_segment import Base, BaseType, LiveBase, Rescore, build
+from stateless_rag.stores.faiss.cosine import float32_error, query_of, scores_of
+from stateless_rag.stores.faiss.delta_segment import Delta
+from stateless_rag.stores.ids import id_array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from stateless_rag.stores.faiss.cosine import Query, Vectors
+    from stateless_rag.stores.ids import Ids
+
+__all__ = ["Rescore", "VectorIndex", "VectorView"]
+
+Added = Mapping[int, "ArrayLike"] | tuple["Collection[int]", "NDArray[Any]"]
+
+_EXTRA = 64  # a base is asked for top_k * 2 + _EXTRA rows first
+_WIDEN = 8
+_DEAD_ROWS = 1000
+_DEAD_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorView:
+    """The rows of one revision. Never changes; any number of threads may search it.
+
+    Scores are cosines in float64, rounded to nine decimals, of the float32 rows scaled to length one; equal
+    scores are ordered by id. A row scores the same in the base and in the delta if `rescore` gives, for an
+    id, the vector that the row was added with. Without `rescore` (or for ids it leaves out), a base that is
+    not "float32" scores by what its index holds. Rows that are zero are there, but never found.
+    """
+
+    dimension: int
+    base: LiveBase | None
+    delta: Delta
+
+    def __len__(self) -> int:
+        return self.delta.live + (self.base.live if self.base else 0)
+
+    def ids(self) -> Ids:
+        """The ids of all rows, ascending."""
+        ids = self.delta.ids[self.delta.live_rows()]
+        if self.base:
+            ids = np.concatenate([self.base.segment.ids[self.base.alive], ids])
+        return np.sort(ids)
+
+    def contains(self, row_id: int) -> bool:
+        """Whether there is a row of that id."""
+        return self.delta.row(row_id) >= 0 or bool(self._base_positions(id_array([row_id]))[0] >= 0)
+
+    def search(
+        self,
+        vector: ArrayLike,
+        top_k: int,
+        min_similarity: float = -1.0,
+        rescore: Rescore | None = None,
+        allowed: Collection[int] | None = None,
+    ) -> list[Hit]:
+        """The rows nearest to `vector`, shape (dimension,), by cosine; best first, at most `top_k`.
+
+        `allowed` limits the search to some ids. Each segment gives candidates with rough scores and a bound
+        on their error; what can still be among the best is scored exactly. Raises `InvalidInput` for a
+        vector of another shape or with values that are not finite.
+        """
+        query = query_of(vector, self.dimension)
+        if query is None or top_k < 1:
+            return []
+        wanted = None if allowed is None else np.unique(id_array(allowed))
+        rows, products = self.delta.candidates(query, top_k, wanted)
+        lower = products - np.float32(float32_error(self.dimension))
+        positions = self._base_candidates(query, top_k, min_similarity, lower, wanted)
+        ids = self.delta.ids[rows]
+        scores = scores_of(self.delta.matrix[rows], query)
+        if self.base and len(positions):
+            ids = np.concatenate([ids, self.base.segment.ids[positions]])
+            scores = np.concatenate([scores, scores_of(self.base.rows(positions, rescore)[0], query)])
+        order = np.lexsort((ids, -scores))[:top_k]
+        order = order[scores[order] >= min_similarity]
+        return list(map(Hit, ids[order].tolist(), scores[order].tolist()))
+
+    def similarities(
+        self, vector: ArrayLike, ids: Collection[int], rescore: Rescore | None = None
+    ) -> dict[int, float]:
+        """The score of each of the rows that exist, in the order asked for; 0 where a vector is zero.
+
+        Raises `InvalidInput` as `search` does.
+        """
+        query = query_of(vector, self.dimension)
+        asked = id_array(ids)
+        rows = self.delta.rows(asked.tolist())
+        positions = np.where(rows >= 0, -1, self._base_positions(asked))
+        in_delta, in_base = rows >= 0, positions >= 0
+        scores = np.zeros(len(asked), dtype=np.float64)
+        if query is not None:
+            scores[in_delta] = scores_of(self.delta.matrix[rows[in_delta]], query)
+            if self.base and in_base.any():
+                scores[in_base] = scores_of(self.base.rows(positions[in_base], rescore)[0], query)
+        known = in_delta | in_base
+        return dict(zip(asked[known].tolist(), scores[known].tolist(), strict=True))
+
+    def _base_positions(self, ids: Ids) -> NDArray[np.int64]:
+        return self.base.positions(ids) if self.base else np.full(len(ids), -1, dtype=np.int64)
+
+    def _base_candidates(
+        self, query: Query, top_k: int, least: float, lower: NDArray[np.float32], allowed: Ids | None
+    ) -> NDArray[np.int64]:
+        """Positions of all base rows that can be among the best `top_k` with a score of at least `least`.
+
+        `lower` bounds the scores of the delta's candidates from below.
+        """
+        if not self.base or not self.base.live:
+            return np.empty(0, dtype=np.int64)
+        error = self.base.segment.error + float32_error(self.dimension)
+        bitmap = self.base.searchable(allowed)
+        count = 2 * top_k + _EXTRA
+        while True:
+            positions, products = self.base.nearest(query, count, bitmap)
+            floor = max(least, _kth_largest(np.concatenate([lower, products - error]), top_k))
+            exhausted = len(positions) < count
+            if exhausted or products[-1] + error < floor:
+                return positions[products + error >= floor]
+            count *= _WIDEN
+
+
+class VectorIndex:
+    """The writer's side: holds the newest view and makes the next one at a cost that follows the change.
+
+    One thread at a time may call `apply`, `install` and `compact`; `view` and `build_base` are for any.
+    """
+
+    def __init__(self, dimension: int, *, base_rows: int = 20_000, base_type: BaseType = "float16") -> None:
+        if dimension < 1:
+            raise InvalidInput(f"vectors have a dimension of at least 1, not {dimension}")
+        self._base_rows = base_rows
+        self._base_type: BaseType = base_type
+        self._view = VectorView(dimension, None, Delta.empty(dimension))
+
+    @classmethod
+    def from_rows(
+        cls,
+        ids: Collection[int],
+        matrix: NDArray[Any],
+        *,
+        base: Base | None = None,
+        removed: Collection[int] = (),
+        base_rows: int = 20_000,
+        base_type: BaseType = "float16",
+    ) -> VectorIndex:
+        """An index of stored rows, `matrix` of shape (ids, dimension).
+
+        With a `base`, the rows are those newer than it (they replace its rows of the same ids), and `removed`
+        are the ids in it that are no more.
+        """
+        index = cls(matrix.shape[1], base_rows=base_rows, base_type=base_type)
+        if base is not None:
+            if base.dimension != matrix.shape[1]:
+                raise InvalidInput(f"the base holds {base.dimension} dimensions, the rows {matrix.shape[1]}")
+            index._view = VectorView(base.dimension, LiveBase.whole(base), index._view.delta)
+        index.apply((ids, matrix), removed)
+        return index
+
+    @property
+    def view(self) -> VectorView:
+        """The newest view."""
+        return self._view
+
+    def apply(self, added: Added | None = None, removed: Collection[int] = ()) -> VectorView:
+        """Remove rows, then add rows, given as a mapping from id to vector or as (ids, matrix).
+
+        Adding an id that is there replaces its row; removing one that is not does nothing. Returns the new
+        view. Raises `InvalidInput`, with nothing changed, for vectors of another dimension and repeated ids.
+        """
+        view = self._view
+        ids, matrix = _rows_of(added, view.dimension)
+        gone = np.unique(np.concatenate([id_array(removed), ids]))
+        base = view.base.without(gone) if view.base else None
+        delta = view.delta.changed(ids, matrix, gone.tolist())
+        self._view = VectorView(view.dimension, base, delta)
+        return self._view
+
+    def needs_compaction(self) -> bool:
+        """Whether it pays to build a new base: the delta is as large as a base must be (and a tenth of the
+        base there is), or more than 1000 rows and a quarter of all are dead.
+        """
+        base, delta = self._view.base, self._view.delta
+        held = delta.length + (len(base.segment) if base else 0)
+        dead = held - len(self._view)
+        if dead > max(_DEAD_ROWS, _DEAD_SHARE * held):
+            return True
+        return delta.live >= max(self._base_rows, len(base.segment) // 10 if base else 1)
+
+    def build_base(self, view: VectorView, exact: Rescore | None = None) -> Base | None:
+        """The slow part of a compaction: a base of all rows of a view. Call it on a thread of its own.
+
+        None if the rows are too few for a base and none of them is in one; install that just the same.
+        `exact` gives vectors by id, in blocks; it is asked only for rows that the old base cannot reproduce.
+        """
+        in_base = view.base.live if view.base else 0
+        if not in_base and len(view) < max(1, self._base_rows):
+            return None
+        return build(view.ids(), lambda ids: self._fetch(view, ids, exact), view.dimension, self._base_type)
+
+    def _fetch(self, view: VectorView, ids: Ids, exact: Rescore | None) -> tuple[Vectors, float]:
+        rows = view.delta.rows(ids.tolist())
+        fresh = rows >= 0
+        matrix = np.empty((len(ids), view.dimension), dtype=np.float32)
+        matrix[fresh] = view.delta.matrix[rows[fresh]]
+        if view.base is None or fresh.all():
+            return matrix, 0.0
+        # Float16 of a float16 row is the row: building from the old base is the same as building anew.
+        same = view.base.segment.kind == self._base_type == "float16"
+        positions = view.base.positions(ids[~fresh])
+        matrix[~fresh], error = view.base.rows(positions, None if same else exact)
+        return matrix, error
+
+    def install(self, base: Base | None, built_from: VectorView) -> VectorView:
+        """The quick part of a compaction: show a base that was built from `built_from`.
+
+        What was added and removed since is carried over. Returns the new view. Raises `StoreError` if another
+        base was installed in the meantime.
+        """
+        current = self._view
+        if built_from.delta.newest is not current.delta.newest:
+            raise StoreError("the base was built from a view that another base has replaced; build it again")
+        first_row = 0
+        live = None
+        if base is not None:
+            first_row = built_from.delta.length
+            live = LiveBase.whole(base).without(_removed_since(built_from, current))
+        elif current.base and current.base.live:
+            raise StoreError("rows of the old base would be lost; install the base that build_base returned")
+        rows = current.delta.live_rows(first_row)
+        delta = Delta.empty(current.dimension).changed(
+            current.delta.ids[rows], current.delta.matrix[rows], ()
+        )
+        self._view = VectorView(current.dimension, live, delta)
+        return self._view
+
+    def compact(self, exact: Rescore | None = None) -> VectorView:
+        """Build and install a base in one go, for callers that may wait."""
+        view = self._view
+        return self.install(self.build_base(view, exact), view)
+
+
+def _rows_of(added: Added | None, dimension: int) -> tuple[Ids, NDArray[Any]]:
+    if not added:
+        return id_array(()), np.empty((0, dimension), dtype=np.float32)
+    if isinstance(added, Mapping):
+        ids = id_array(added)
+        vectors = [np.asarray(vector) for vector in added.values()]
+        if any(vector.shape != (dimension,) for vector in vectors):
+            shapes = sorted({vector.shape for vector in vectors} - {(dimension,)})
+            raise InvalidInput(f"vectors have the shapes {shapes}; this index holds ({dimension},)")
+        return ids, np.stack(vectors)
+    ids, matrix = id_array(added[0]), np.asarray(added[1])
+    if matrix.shape != (len(ids), dimension):
+        raise InvalidInput(f"{len(ids)} ids need a matrix ({len(ids)}, {dimension}), not {matrix.shape}")
+    if len(np.unique(ids)) != len(ids):
+        raise InvalidInput("an id occurs twice among the rows to add")
+    return ids, matrix
+
+
+def _removed_since(before: VectorView, after: VectorView) -> Ids:
+    """Ids of the rows of `before` that `after`, of the same lineage, holds no more or holds anew."""
+    gone = before.delta.alive & ~after.delta.alive[: before.delta.length]
+    ids = before.delta.ids[: before.delta.length][gone]
+    if before.base and after.base:
+        ids = np.concatenate([ids, before.base.segment.ids[before.base.alive & ~after.base.alive]])
+    return ids
+
+
+def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
+    """The k-th largest value; minus infinity if there are fewer."""
+    if len(values) < k:
+        return -np.inf
+    return float(np.partition(values, len(values) - k)[len(values) - k])

@@ -1,0 +1,201 @@
+"""A synchronous mirror of the engine, on an event loop of its own.
+
+    from stateless_rag.sync import Engine
+
+    with Engine.open("knowledge") as engine:
+        engine.insert(["Ada Lovelace wrote about the Analytical Engine."])
+        print(engine.query("Who wrote about the Analytical Engine?").text)
+
+Works inside a running event loop too (in notebooks), because its own loop runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stateless_rag import engine as asynchronous
+from stateless_rag.errors import StoreClosed
+
+if TYPE_CHECKING:
+    from stateless_rag.ingest import Documents
+    from stateless_rag.settings import QueryOptions
+    from stateless_rag.stores.duckdb.store import Store
+    from stateless_rag.types import (
+        Answer,
+        DeleteReport,
+        Document,
+        DocumentStatus,
+        Entity,
+        Event,
+        InsertReport,
+        Retrieval,
+        WorkspaceInfo,
+    )
+
+__all__ = ["Engine", "Runner"]
+
+Result = TypeVar("Result")
+
+
+class Runner:
+    """An event loop in a thread of its own, for as long as something needs it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stateless-rag-sync", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine to its end; an interrupt (Ctrl-C) cancels it and waits until it has let go."""
+        if not self._thread.is_alive():
+            coroutine.close()
+            raise StoreClosed("the engine is closed; open it again")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, source: AsyncGenerator[Result]) -> Iterator[Result]:
+        """What an async generator yields; leaving early closes it."""
+        try:
+            while True:
+                try:
+                    yield self.run(_following(source))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self.run(_closed(source))
+
+    def close(self) -> None:
+        """Stop the loop."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+
+class Engine:
+    """`stateless_rag.Engine` without `await`; each method does what the one of the same name there does."""
+
+    def __init__(self, runner: Runner, engine: asynchronous.Engine) -> None:
+        self._runner = runner
+        self._engine = engine
+
+    @classmethod
+    def open(cls, store: Store | str | Path, workspace: str = "default", **options: Any) -> Engine:
+        """Open an engine; the options are those of `stateless_rag.Engine.open`."""
+        runner = Runner()
+
+        async def enter() -> asynchronous.Engine:
+            return await asynchronous.Engine.open(store, workspace, **options)
+
+        try:
+            return cls(runner, runner.run(enter()))
+        except BaseException:
+            runner.close()
+            raise
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the engine and its loop. May be called twice."""
+        try:
+            self._runner.run(self._engine.close())
+        except StoreClosed:
+            return
+        self._runner.close()
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+        return self._engine.name
+
+    @property
+    def revision(self) -> int:
+        """The workspace's last commit."""
+        return self._engine.revision
+
+    def insert(self, documents: Documents, *, tracking_id: str | None = None) -> InsertReport:
+        """Take documents in; returns when each is committed or has failed."""
+        return self._runner.run(self._engine.insert(documents, tracking_id=tracking_id))
+
+    def insert_events(self, documents: Documents, *, tracking_id: str | None = None) -> Iterator[Event]:
+        """As `insert`, but yields the progress."""
+        return self._runner.iterate(self._engine.insert_events(documents, tracking_id=tracking_id))
+
+    def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
+        """Make documents durable as pending and return their tracking id."""
+        return self._runner.run(self._engine.submit(documents, tracking_id=tracking_id))
+
+    def work(self) -> InsertReport:
+        """Ingest what is pending until nothing is left."""
+        return self._runner.run(self._engine.work(until_empty=True))
+
+    def resume(self, ids: Collection[str] | None = None) -> InsertReport:
+        """Ingest what is pending or has failed."""
+        return self._runner.run(self._engine.resume(ids))
+
+    def delete(self, ids: Collection[str] | str) -> DeleteReport:
+        """Delete documents with all that rests on them alone."""
+        return self._runner.run(self._engine.delete(ids))
+
+    def alias(self, name: str, target: str | None) -> int:
+        """Let an entity's name stand for another entity."""
+        return self._runner.run(self._engine.alias(name, target))
+
+    def aliases(self) -> Mapping[str, str]:
+        """The aliases."""
+        return self._runner.run(self._engine.aliases())
+
+    def query(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Answer:
+        """Answer a question from the workspace, with references."""
+        return self._runner.run(self._engine.query(question, options=options, **changes))
+
+    def stream(
+        self, question: str, *, options: QueryOptions | None = None, **changes: Any
+    ) -> Iterator[str | Answer]:
+        """As `query`, but yields the text as it comes, and last the Answer."""
+        return self._runner.iterate(self._engine.stream(question, options=options, **changes))
+
+    def retrieve(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Retrieval:
+        """What would be found for a question."""
+        return self._runner.run(self._engine.retrieve(question, options=options, **changes))
+
+    def describe(self) -> WorkspaceInfo:
+        """What the workspace holds and was made with."""
+        return self._runner.run(self._engine.describe())
+
+    def documents(self) -> list[DocumentStatus]:
+        """The status of every document."""
+        return self._runner.run(self._engine.documents())
+
+    def document(self, document_id: str) -> Document | None:
+        """A committed document."""
+        return self._runner.run(self._engine.document(document_id))
+
+    def entity(self, name: str) -> Entity | None:
+        """The entity of that name."""
+        return self._runner.run(self._engine.entity(name))
+
+
+async def _following(source: AsyncGenerator[Result]) -> Result:
+    return await anext(source)
+
+
+async def _closed(source: AsyncGenerator[Any]) -> None:
+    await source.aclose()

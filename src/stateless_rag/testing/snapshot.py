@@ -1,0 +1,169 @@
+"""A snapshot made of values, for tests of the read path without a store."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stateless_rag.protocols import Hit, VectorKind
+from stateless_rag.text import entity_key, relation_key, stable_id
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from stateless_rag.protocols import Vectors
+    from stateless_rag.types import Entity, Passage, Relation
+
+__all__ = ["MemorySnapshot", "chunk_row", "entity_row", "relation_row"]
+
+Row = TypeVar("Row")
+_WORD = re.compile(r"\w+")
+
+
+def entity_row(name: str) -> int:
+    """The id that `MemorySnapshot` gives the entity of that name."""
+    return stable_id("entity", entity_key(name))
+
+
+def relation_row(one: str, other: str) -> int:
+    """The id that `MemorySnapshot` gives the relation of two entities."""
+    return stable_id("relation", *relation_key(entity_key(one), entity_key(other)))
+
+
+def chunk_row(chunk_id: str) -> int:
+    """The id that `MemorySnapshot` gives a chunk."""
+    return stable_id("chunk", chunk_id)
+
+
+class MemorySnapshot:
+    """Implements `Snapshot` by brute force over what it is given.
+
+    `mentions` names the chunks that mention an entity, `statements` those that state a relation (a pair of
+    names), `vectors` the vectors by id; a row without one is not found by vector search. `asked` counts the
+    rows that each method gave out.
+    """
+
+    def __init__(
+        self,
+        *,
+        entities: Iterable[Entity] = (),
+        relations: Iterable[Relation] = (),
+        passages: Iterable[Passage] = (),
+        mentions: Mapping[str, Collection[str]] | None = None,
+        statements: Mapping[tuple[str, str], Collection[str]] | None = None,
+        vectors: Mapping[int, Vectors] | None = None,
+        revision: int = 1,
+    ) -> None:
+        self.revision = revision
+        self.asked: Counter[str] = Counter()
+        self._entities = {entity_row(entity.key): entity for entity in entities}
+        self._relations = {relation_row(row.source_key, row.target_key): row for row in relations}
+        self._passages = {chunk_row(passage.chunk_id): passage for passage in passages}
+        self._vectors = vectors or {}
+        self._chunks = {
+            **{entity_row(name): sorted(map(chunk_row, ids)) for name, ids in (mentions or {}).items()},
+            **{relation_row(*pair): sorted(map(chunk_row, ids)) for pair, ids in (statements or {}).items()},
+        }
+        self._ends = {
+            row: (entity_row(relation.source_key), entity_row(relation.target_key))
+            for row, relation in self._relations.items()
+        }
+        self._edges: dict[int, list[tuple[int, int]]] = {}
+        for row, (one, other) in sorted(self._ends.items()):
+            self._edges.setdefault(one, []).append((row, other))
+            self._edges.setdefault(other, []).append((row, one))
+
+    def _rows(self, kind: VectorKind) -> Mapping[int, Any]:
+        tables: dict[VectorKind, Mapping[int, Any]] = {
+            "chunk": self._passages,
+            "entity": self._entities,
+            "relation": self._relations,
+        }
+        return tables[kind]
+
+    def _given(self, method: str, rows: Mapping[int, Row], ids: Sequence[int]) -> dict[int, Row]:
+        given = {row: rows[row] for row in ids if row in rows}
+        self.asked[method] += len(given)
+        return given
+
+    def search(
+        self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0
+    ) -> list[Hit]:
+        """The nearest rows by cosine, best first, ties by id."""
+        near = self.similarities(kind, vector, list(self._rows(kind)))
+        hits = [Hit(row, score) for row, score in near.items() if score >= min_similarity]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
+
+    def similarities(self, kind: VectorKind, vector: Vectors, ids: Sequence[int]) -> dict[int, float]:
+        """The cosine of the vector with each of the rows that have one."""
+        rows = self._rows(kind)
+        known = (row for row in ids if row in rows and row in self._vectors)
+        cosines = ((row, _cosine(vector, self._vectors[row])) for row in known)
+        return {row: cosine for row, cosine in cosines if cosine is not None}
+
+    def count(self, kind: VectorKind) -> int:
+        """How many rows there are."""
+        return len(self._rows(kind))
+
+    def entities(self, ids: Sequence[int]) -> dict[int, Entity]:
+        """Entities by id."""
+        return self._given("entities", self._entities, ids)
+
+    def relations(self, ids: Sequence[int]) -> dict[int, Relation]:
+        """Relations by id."""
+        return self._given("relations", self._relations, ids)
+
+    def passages(self, ids: Sequence[int]) -> dict[int, Passage]:
+        """Chunks by id."""
+        return self._given("passages", self._passages, ids)
+
+    def entity_id(self, name: str) -> int | None:
+        """The id of the entity of that name."""
+        row = entity_row(name)
+        return row if row in self._entities else None
+
+    def edges(self, entity_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+        """For each entity its relations as (relation id, id of the other end), by relation id."""
+        return {row: self._edges.get(row, []) for row in entity_ids if row in self._entities}
+
+    def endpoints(self, relation_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """For each relation the ids of its two entities."""
+        return {row: self._ends[row] for row in relation_ids if row in self._ends}
+
+    def degrees(self, entity_ids: Sequence[int]) -> dict[int, int]:
+        """For each entity the number of its relations."""
+        return {row: len(self._edges.get(row, [])) for row in entity_ids if row in self._entities}
+
+    def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+        """For each entity the ids of chunks that mention it, at most `limit` each."""
+        return {row: self._chunks.get(row, [])[:limit] for row in entity_ids if row in self._entities}
+
+    def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+        """For each relation the ids of chunks that state it, at most `limit` each."""
+        return {row: self._chunks.get(row, [])[:limit] for row in relation_ids if row in self._relations}
+
+    def match_words(self, text: str, top_k: int) -> list[Hit]:
+        """Chunks by the number of words they share with the text."""
+        words = _words(text)
+        shared = ((row, len(words & _words(passage.text))) for row, passage in self._passages.items())
+        hits = [Hit(row, float(count)) for row, count in shared if count]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
+
+    def document(self, document_id: str) -> Mapping[str, Any] | None:
+        """One document's id and source, if a passage is of it."""
+        for passage in self._passages.values():
+            if passage.document_id == document_id:
+                return {"id": document_id, "source": passage.source, "metadata": passage.metadata}
+        return None
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
+
+
+def _cosine(one: Vectors, other: Vectors) -> float | None:
+    import numpy as np
+
+    norms = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(np.dot(one, other)) / norms if norms else None
