@@ -46,14 +46,17 @@ def slot(context: Context, kind: Kind) -> AbstractAsyncContextManager[None]:
 
 
 @asynccontextmanager
-async def provider_time(context: Context, seconds: float, model: str) -> AsyncIterator[None]:
+async def provider_time(
+    context: Context, seconds: float, model: str, *, left: float | None = None
+) -> AsyncIterator[None]:
     """Let a provider work for so many seconds, and not past the deadline; foreign errors become our own.
 
-    Raises `ProviderTimeout`, `DeadlineExceeded`, or what `foreign_errors` makes of the provider's error.
+    `left` is what remains of the seconds, for a call that is awaited in pieces. Raises `ProviderTimeout`,
+    `DeadlineExceeded`, or what `foreign_errors` makes of the provider's error.
     """
-    left = _time_left(context)
-    late = left is not None and left < seconds
-    window = asyncio.timeout(left if late else seconds)
+    allowed, until_deadline = seconds if left is None else left, _time_left(context)
+    late = until_deadline is not None and until_deadline < allowed
+    window = asyncio.timeout(until_deadline if late else allowed)
     try:
         async with window:
             with foreign_errors(model):

@@ -57,9 +57,9 @@ async def complete(context: Context, request: LLMRequest, *, journal: bool = Tru
         return reply
     key = request_digest(llm.model, request)
     while True:
-        reply_or_none = await _paid_once(context, context.journal, key, llm, request)
-        if reply_or_none is not None:
-            return reply_or_none
+        found = await _paid_once(context, context.journal, key, llm, request)
+        if found is not None:
+            return found
 
 
 async def _paid_once(
@@ -90,7 +90,9 @@ async def _ask(context: Context, llm: LLM, request: LLMRequest) -> tuple[LLMRepl
             reply = await llm.complete(request)
         usage = _usage(context, request, reply)
         context.meter.add(request.purpose, usage)
-        return _with_text(llm.model, reply), usage
+        if _is_empty(reply):
+            raise _empty_reply(llm.model)
+        return reply, usage
 
     return await until_answered(context, attempt)
 
@@ -128,9 +130,9 @@ async def _open(context: Context, llm: LLM, request: LLMRequest, held: AsyncExit
         held.push_async_callback(answer.close)
         while not answer.text.strip() and answer.reply is None:
             await answer.read()
-        if not answer.text.strip() and answer.reply is not None:
+        if answer.reply is not None and _is_empty(answer.reply):
             context.meter.add(request.purpose, _usage(context, request, answer.reply))
-            _with_text(llm.model, answer.reply)
+            raise _empty_reply(llm.model)
     except BaseException:
         await held.aclose()
         raise
@@ -160,7 +162,8 @@ class _StreamedAnswer:
         """Wait for the next part; at the end of the stream there is a reply."""
         clock = self._context.clock.monotonic
         begun = clock()
-        async with provider_time(self._context, self._seconds, self._llm.model):
+        allowed = self._context.settings.calls.llm_timeout
+        async with provider_time(self._context, allowed, self._llm.model, left=self._seconds):
             if self._parts is None:
                 self._parts = self._llm.stream(self._request)
             part = await anext(self._parts, None)
@@ -186,10 +189,12 @@ def _llm(context: Context, request: LLMRequest) -> LLM:
     return context.llm
 
 
-def _with_text(model: str, reply: LLMReply) -> LLMReply:
-    if not reply.text.strip() and not reply.truncated:
-        raise InvalidReply(f"{model} answered with an empty text.")
-    return reply
+def _is_empty(reply: LLMReply) -> bool:
+    return not reply.text.strip() and not reply.truncated
+
+
+def _empty_reply(model: str) -> InvalidReply:
+    return InvalidReply(f"{model} answered with an empty text.")
 
 
 def _usage(context: Context, request: LLMRequest, reply: LLMReply) -> Usage:

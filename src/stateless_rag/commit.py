@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.calls import vector_digest
 from stateless_rag.errors import CommitConflict
 from stateless_rag.folding import Folding, fold_changes
-from stateless_rag.protocols import Basis, Change, Claim, ChunkRow, DocumentRow, EntityRow, RelationRow
+from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
 from stateless_rag.stages.embed import embed, entity_text, relation_text
 from stateless_rag.stages.merge import present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
@@ -96,12 +97,11 @@ async def commit(context: Context, workspace: Workspace, batch: Batch) -> Commit
     """
     withdrawn: tuple[int, ...] = ()
     while True:
-        now = context.clock.wall()
         withdrawn += tuple(
             r.claim.sequence for r in batch.ready if not workspace.is_pending(r.claim.sequence)
         )
         batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
-        plan = await workspace.read_basis(lambda basis: _plan(context, basis, batch, now))
+        plan = await workspace.read_basis(partial(_plan, context, batch, context.clock.wall()))
         if plan.empty and not batch.aliases:
             return _committed(plan, plan.base, withdrawn)
         change = await _change(context, plan, batch)
@@ -128,7 +128,7 @@ def _committed(plan: _Plan, revision: int, withdrawn: tuple[int, ...]) -> Commit
 # ---- what changes --------------------------------------------------------------------------------------
 
 
-def _plan(context: Context, basis: Basis, batch: Batch, now: float) -> _Plan:
+def _plan(context: Context, batch: Batch, now: float, basis: Basis) -> _Plan:
     ids = [*(ready.claim.document_id for ready in batch.ready), *batch.removed]
     committed = basis.document_rows(ids)
     old: dict[str, dict[int, ChunkRow]] = {}

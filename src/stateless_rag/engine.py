@@ -411,7 +411,7 @@ async def _first(wait: Any, seconds: float) -> None:
 
 
 def _graph(snapshot: Any) -> rustworkx.PyGraph[Entity, Relation]:
-    graph = snapshot.graph.to_rustworkx()
+    graph: rustworkx.PyGraph[Any, Any] = snapshot.graph.to_rustworkx()
     entities = snapshot.entities(graph.nodes())
     relations = snapshot.relations(graph.edges())
     for index in graph.node_indices():
@@ -433,7 +433,7 @@ async def _open(context: Context, store: Store | str | Path, name: str, *, creat
     }
     try:
         if create:
-            workspace = await opened.create(name, **made_with)
+            workspace = await opened.create(name, info=made_with)
         else:
             workspace = await opened.workspace(name)
         _match(name, workspace.record.info, made_with, context.embedder.dimension)

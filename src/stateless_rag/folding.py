@@ -181,12 +181,12 @@ def _incremental(
     if lost:
         left = _without(basis.mentions_of(lost), removed_chunks)
         rest = _merged(left, new)
-        for key, fold in fold_entities(rest[0], resolve, k).items():
-            if entity_row_id(key) in lost:
-                entities[key] = fold
-        for pair, relation in fold_relations(rest[1], resolve, k, words).items():
-            if relation_row_id(pair) in lost:
-                relations[pair] = relation
+        again = fold_entities(rest[0], resolve, k)
+        again_relations = fold_relations(rest[1], resolve, k, words)
+        entities.update({key: again[key] for key in again if entity_row_id(key) in lost})
+        relations.update(
+            {pair: again_relations[pair] for pair in again_relations if relation_row_id(pair) in lost}
+        )
     return entities, relations, entity_rows, relation_rows
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.commit import Batch, Outdated, Ready, commit
-from stateless_rag.errors import InvalidInput, ProviderError, StatelessRagError, StoreError
+from stateless_rag.errors import InvalidInput, ProviderError, StatelessRagError
 from stateless_rag.protocols import Basis, Claim
 from stateless_rag.stages.chunk import chunk, document_id, prepare
 from stateless_rag.stages.extract import extract_one

@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncGenerator, Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from stateless_rag import engine as asynchronous
 from stateless_rag.errors import StoreClosed
@@ -104,7 +104,7 @@ class Engine:
             runner.close()
             raise
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

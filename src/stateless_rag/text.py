@@ -34,7 +34,7 @@ _QUOTES = (
     ("《", "》"),
     ("「", "」"),
     ("`", "`"),
-)  # noqa: E501
+)
 _NAME_LIMIT = 256
 
 
@@ -61,7 +61,7 @@ def normalize_name(name: str) -> str:
             and name.endswith(right)
             and left not in inner
             and right not in inner
-        ):  # noqa: E501
+        ):
             name = inner.strip()
             break
     name = name[:_NAME_LIMIT].strip()

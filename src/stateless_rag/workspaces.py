@@ -125,7 +125,7 @@ class Workspaces:
         stopping = stop or asyncio.Event()
         try:
             while not stopping.is_set():
-                for name in await self.store.list():
+                for name in await self.store.names():
                     task = running.get(name)
                     if (task is None or task.done()) and await self._has_pending(name):
                         running[name] = asyncio.create_task(self._work_one(name, stopping, reports))

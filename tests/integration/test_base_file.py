@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from stateless_rag.errors import StoreError
-from stateless_rag.protocols import Hit
 from stateless_rag.stores.faiss import Base, BaseType, VectorIndex, read_base, write_base
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stateless_rag.protocols import Hit
 
 KINDS: tuple[BaseType, ...] = ("float16", "int8", "float32")
 

@@ -578,7 +578,9 @@ async def test_an_empty_stream_is_an_error_like_an_empty_reply() -> None:
     assert llm.asked == 3
     assert idle(context)
     llm.model = "cut"
+    context = make(llm=llm)
     (part,) = await read(context)
+    assert context.meter.totals() == {"extract": Usage(1, 2, 0)}
     assert part.reply is not None
     assert part.reply.truncated
 
@@ -618,7 +620,7 @@ async def test_the_time_of_a_stream_is_counted_over_all_its_parts() -> None:
                 yield StreamPart(text="x")
 
     got = []
-    with pytest.raises(ProviderTimeout):
+    with pytest.raises(ProviderTimeout, match="within 7 s"):
         async for part in stream(
             make(replace(QUICK, llm_timeout=7.0), llm=Slow(), clock=time_.clock), request()
         ):

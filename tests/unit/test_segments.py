@@ -20,9 +20,10 @@ Rows = dict[int, NDArray[np.float32]]
 
 
 def unit(vector: ArrayLike) -> NDArray[np.float64]:
-    rows = np.array([vector], dtype=np.float32)
-    normalize_into(rows.copy(), rows)
-    return rows[0].astype(np.float64)
+    rows = np.empty((1, np.size(vector)), dtype=np.float32)
+    normalize_into([np.asarray(vector)], rows)
+    row: NDArray[np.float64] = rows[0].astype(np.float64)
+    return row
 
 
 def brute_force(

@@ -85,18 +85,19 @@ class Overlay:
         Copies what is in the overlay, which is small, and nothing of the base.
         """
         added, gone, lost = dict(self.added), dict(self.gone), dict(self.lost)
-        extra: dict[int, dict[int, int]] = {}
+        extra = dict(self.extra)
+        touched: dict[int, dict[int, int]] = {}
 
-        def own(entity: int) -> dict[int, int]:
-            if entity not in extra:
-                extra[entity] = dict(self.extra.get(entity, ()))
-            return extra[entity]
+        def edges_of(entity: int) -> dict[int, int]:
+            if entity not in touched:
+                extra[entity] = touched[entity] = dict(self.extra.get(entity, ()))
+            return touched[entity]
 
         for relation, before, after in changes:
             if before is not None and relation in added:
                 left, right = added.pop(relation)
-                del own(left)[relation]
-                own(right).pop(relation, None)
+                del edges_of(left)[relation]
+                edges_of(right).pop(relation, None)
             elif before is not None:
                 gone[relation] = before
                 for entity in set(before):
@@ -104,11 +105,15 @@ class Overlay:
             if after is not None and gone.get(relation) == after:
                 for entity in set(gone.pop(relation)):
                     lost[entity] -= 1
+                    if not lost[entity]:
+                        del lost[entity]
             elif after is not None:
                 left, right = added[relation] = after
-                own(left)[relation], own(right)[relation] = right, left
-        kept = {entity: edges for entity, edges in {**self.extra, **extra}.items() if edges}
-        return Overlay(added, gone, kept, {entity: count for entity, count in lost.items() if count})
+                edges_of(left)[relation], edges_of(right)[relation] = right, left
+        for entity, edges in touched.items():
+            if not edges:
+                del extra[entity]
+        return Overlay(added, gone, extra, lost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

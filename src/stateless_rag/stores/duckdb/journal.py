@@ -16,7 +16,7 @@ from stateless_rag.errors import WorkspaceMismatch
 from stateless_rag.flights import Flights
 from stateless_rag.protocols import JournalEntry, LLMReply
 from stateless_rag.stores.duckdb.database import Cursor, Write
-from stateless_rag.stores.duckdb.rows import append, vectors_table
+from stateless_rag.stores.duckdb.rows import append
 from stateless_rag.types import Usage
 
 if TYPE_CHECKING:

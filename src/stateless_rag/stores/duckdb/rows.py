@@ -235,7 +235,10 @@ def _chunks(rows: Sequence[ChunkRow], embedded: Mapping[int, int], revision: int
 def _mentions(change: Change) -> dict[str, Any]:
     entities = [(id_, mention) for id_, mention in change.entity_mentions]
     relations = [(id_, mention) for id_, mention in change.relation_mentions]
-    everything = [mention for _, mention in (*entities, *relations)]
+    everything: list[EntityMention | RelationMention] = [
+        *(mention for _, mention in entities),
+        *(mention for _, mention in relations),
+    ]
     blank = [None] * len(entities)
     return {
         "id": _integers([*(id_ for id_, _ in entities), *(id_ for id_, _ in relations)]),

@@ -112,7 +112,9 @@ class Segments:
             keys, matrix = fetch_vectors(cursor, self._workspace.sql["vectors"], [stored])
             found.update(zip(keys.tolist(), matrix, strict=True))
         rows = [found[digest] for digest in digests.values()]
-        return np.stack(rows) if rows else np.empty((0, self._workspace.coming_dimension or 0), dtype=np.float32)
+        return (
+            np.stack(rows) if rows else np.empty((0, self._workspace.coming_dimension or 0), dtype=np.float32)
+        )
 
     # ---- compaction ------------------------------------------------------------------------------------
 
@@ -136,14 +138,12 @@ class Segments:
         self._workspace.write(
             Write(
                 lambda cursor: self._workspace.record_base(cursor, kind, recorded),
-                lambda _: self._install(index, base, view, recorded),
+                lambda _: self._install(index, base, view),
                 alone=True,
             )
         ).result()
 
-    def _install(
-        self, index: VectorIndex, base: Base | None, view: VectorView, recorded: dict[str, Any] | None
-    ) -> None:
+    def _install(self, index: VectorIndex, base: Base | None, view: VectorView) -> None:
         if index not in self._indexes.values():
             return  # reloaded in the meantime: the next open reads the file
         index.install(base, view)

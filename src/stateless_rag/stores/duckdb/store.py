@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,12 +94,16 @@ class Store:
     # ---- workspaces ------------------------------------------------------------------------------------
 
     async def create(
-        self, name: str, *, placement: Literal["root", "own"] | None = None, **info: Any
+        self,
+        name: str,
+        *,
+        placement: Literal["root", "own"] | None = None,
+        info: Mapping[str, Any] = MappingProxyType({}),
     ) -> DuckWorkspace:
         """Create a workspace, or return the one of that name. `info` is recorded with a new one."""
         check_name(name)
         workspace: DuckWorkspace = await self._in_catalog(
-            lambda: self._create(name, placement or self.settings.placement, info)
+            lambda: self._create(name, placement or self.settings.placement, dict(info))
         )
         return workspace
 
@@ -113,9 +117,11 @@ class Store:
         workspace: DuckWorkspace = await self._in_catalog(lambda: self._open_workspace(name))
         return workspace
 
-    async def list(self) -> list[str]:
+    async def names(self) -> Sequence[str]:
         """The names of all workspaces, in code point order."""
-        names: list[str] = await settled(self.in_reader(lambda: sorted(r.name for r in self._records())))
+        names: Sequence[str] = await settled(
+            self.in_reader(lambda: sorted(record.name for record in self._records()))
+        )
         return names
 
     async def describe(self, name: str) -> WorkspaceInfo:
@@ -360,7 +366,7 @@ def _root_path(root: str | Path) -> Path:
 
 
 def _connect(path: Path, settings: StoreSettings) -> Cursor:
-    config = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "default_block_size": "16384",
         "memory_limit": settings.memory_limit,
         "threads": str(settings.threads),

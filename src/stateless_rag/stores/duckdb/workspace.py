@@ -311,9 +311,8 @@ class DuckWorkspace:
         for kind, now in replaced:
             if now:
                 statement = self._sql["embedded_of"].format(table=TABLES[kind])
-                for id_, vector, revision in cursor.execute(statement, [list(now)]).fetchall():
-                    if now[id_] == vector:
-                        embedded[id_] = revision
+                stored = cursor.execute(statement, [list(now)]).fetchall()
+                embedded.update({id_: revision for id_, vector, revision in stored if now[id_] == vector})
         return embedded
 
     @staticmethod

