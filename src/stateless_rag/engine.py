@@ -214,16 +214,15 @@ class Engine:
         started = self._context.clock.monotonic()
         wanted = (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
         meter = Meter()
+        # What is withdrawn first cannot be committed by who works on it; what was committed before is removed.
         waiting = self._workspace.waiting(wanted)
-        done = tuple(sequence for sequences in waiting.values() for sequence in sequences)
+        await self._workspace.withdraw([n for sequences in waiting.values() for n in sequences])
         committed = await commit(
             self._context.derive(meter=meter, journal=self._workspace.journal),
             self._workspace,
-            Batch(removed=wanted, done=done),
+            Batch(removed=wanted),
         )
         deleted = tuple(id_ for id_ in wanted if id_ in committed.removed_documents or id_ in waiting)
-        if not committed.removed_documents:
-            await self._workspace.withdraw(done)
         for id_ in deleted:
             self._context.emit("deleted", document_id=id_)
         return DeleteReport(

@@ -321,7 +321,7 @@ class Ingest:
                     claim=work.claim,
                     chunks=work.chunks,
                     extractions=work.extractions,
-                    done=tuple(self._workspace.superseded(work.claim)),
+                    done=self._done(work),
                 )
                 for work in group
             )
@@ -346,9 +346,17 @@ class Ingest:
                 self._settle(work, Status.FAILED, "failed", error="deleted while it was being ingested")
                 await self._leave(work)
                 continue
-            partial = f"{len(work.errors)} chunks failed" if work.errors else None
-            self._settle(work, Status.PROCESSED, "committed", error=partial)
-            await self._leave(work)
+            if work.errors:
+                message = f"{len(work.errors)} of {len(work.chunks)} chunks failed; the others are searchable"
+                await self._fail(work, message)
+            else:
+                self._settle(work, Status.PROCESSED, "committed")
+                await self._leave(work)
+
+    def _done(self, work: _Work) -> tuple[int, ...]:
+        """What is pending no more once the document is committed; one that is partial stays, to be resumed."""
+        mine = {work.claim.sequence} if work.errors else set()
+        return tuple(n for n in self._workspace.superseded(work.claim) if n not in mine)
 
     async def _apart(self, group: list[_Work], error: BaseException) -> None:
         """A summary or an embedding failed: find the documents that it stops, commit the others."""
@@ -365,7 +373,8 @@ class Ingest:
             for e in work.errors
         ]
         await self._workspace.fail(work.claim, errors or [{"error": message}])
-        self._settle(work, Status.FAILED, "failed", error=message, stale=work.updates)
+        stale = work.updates and not self._settings.accept_partial
+        self._settle(work, Status.FAILED, "failed", error=message, stale=stale)
         await self._leave(work)
 
     def _settle(self, work: _Work, status: Status, kind: Any, **fields: Any) -> None:

@@ -90,6 +90,7 @@ def test_a_relation_that_comes_back_is_as_it_was() -> None:
         check(back, relations)
         assert not back.overlay.added
         assert not back.overlay.lost
+        assert not back.overlay.extra
 
 
 def test_an_overlay_of_any_history_becomes_a_base(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,7 @@ def test_rows_that_rough_scores_cannot_tell_apart_are_all_looked_at(kind: BaseTy
     rows = dict(enumerate(matrix))
     index = VectorIndex.from_rows(range(1500), matrix, base_rows=10, base_type=kind)
     index.compact()
+    index.compact()  # from the base itself, whose rows are no longer exact
     for row in range(0, 1500, 150):
         same(index.view.search(matrix[row], 3, rescore=rescore_from(rows)), brute_force(rows, matrix[row], 3))
 

@@ -82,7 +82,6 @@ def test_what_is_asked_for_follows_from_the_projects_own_prompts() -> None:
 
 @given(st.text(max_size=80))
 def test_the_chunk_comes_back_out_of_the_prompt(text: str) -> None:
-    # Fences are lines: text that ends in blanks cannot be told from the prompt's own.
     assert text_of_chunk(extraction(text).prompt) == text
 
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+    Levels = NDArray[np.uint64]
 
 __all__ = ["Level", "boundaries", "grapheme_start"]
 
@@ -44,12 +52,56 @@ _ABBREVIATION = re.compile(
 _BEFORE_NUMBER = re.compile("nos?|nr|figs?|eqs?|vols?|pp|ch|chap|sec|art|refs?|tab")
 
 
-def boundaries(text: str, start: int, stop: int, finest: Level) -> dict[int, Level]:
-    """The places between `start` and `stop` (both excluded) where `text[start:stop]` may be cut, with levels.
+# What may continue a grapheme; all else need not be looked at.
+_SUSPECT = re.compile("[\n\u0300-\u3040\u3099\u309a\ua66f-\uabed\ud7b0-\uffff\U00010000-\U0010ffff]")
 
-    Levels up to `finest` are looked for. A place is the offset of the first character after the cut, white
-    space going to the part before it. What is found at a place follows from the text near it alone.
+
+def boundaries(text: str, start: int, stop: int, finest: Level) -> tuple[Integers, Levels]:
+    """The places between `start` and `stop` (both excluded) where `text[start:stop]` may be cut, in order, and
+    their levels; only levels up to `finest` are looked for.
+
+    A place is the offset of the first character after the cut, white space going to the part before it. What
+    is found at a place follows from the text near it alone.
     """
+    import numpy as np
+
+    found = _marked(text, start, stop, min(finest, Level.SPACE))
+    joined = (
+        []
+        if text[start:stop].isascii() and "\r" not in text[start:stop]
+        else _joined_places(text, start, stop)
+    )
+    if finest < Level.GRAPHEME:
+        for place in joined:
+            found.pop(place, None)
+        places = np.fromiter(found, np.int64, len(found))
+        levels = np.fromiter(found.values(), np.uint64, len(found))
+        order = np.argsort(places)
+        inside = order[(places[order] > start) & (places[order] < stop)]
+        return places[inside], levels[inside]
+    everywhere = np.full(stop - start + 1, Level.GRAPHEME, np.uint64)
+    everywhere[np.fromiter(found, np.int64, len(found)) - start] = np.fromiter(
+        found.values(), np.uint64, len(found)
+    )
+    everywhere[np.array(joined, np.int64) - start] = Level.CHARACTER
+    places = np.flatnonzero(everywhere[1:-1] <= finest) + 1
+    return places + start, everywhere[places]
+
+
+def grapheme_start(text: str, place: int, lowest: int) -> int:
+    """The nearest place at or before `place`, above `lowest`, that cuts no grapheme in two.
+
+    `place` itself if there is none within 32 characters. Follows the rules of Unicode's UAX #29 that matter
+    in practice: CR LF, combining marks, joiners and modifiers of emoji, flags, Hangul jamo.
+    """
+    for moved in range(place, max(lowest, place - 32), -1):
+        if not _joined(text, moved):
+            return moved
+    return place
+
+
+def _marked(text: str, start: int, stop: int, finest: Level) -> dict[int, Level]:
+    """Places that something in the text marks; the start and the stop may be among them."""
     found: dict[int, Level] = {}
     after_heading = set()
     for match in _HEADING.finditer(text, start, stop):
@@ -67,30 +119,24 @@ def boundaries(text: str, start: int, stop: int, finest: Level) -> dict[int, Lev
         if level <= finest:
             for match in pattern.finditer(text, start, stop):
                 found.setdefault(match.end(), level)
-    if finest >= Level.GRAPHEME:
-        for place in range(start + 1, stop):
-            found.setdefault(place, Level.GRAPHEME)
-    segment = text[start:stop]
-    plain = segment.isascii() and "\r" not in segment
-    refused = [place for place in found if not start < place < stop or (not plain and _joined(text, place))]
-    for place in refused:
-        if finest is Level.CHARACTER and start < place < stop:
-            found[place] = Level.CHARACTER
-        else:
-            del found[place]
     return found
 
 
-def grapheme_start(text: str, place: int, lowest: int) -> int:
-    """The nearest place at or before `place`, above `lowest`, that cuts no grapheme in two.
-
-    `place` itself if there is none within 32 characters. Follows the rules of Unicode's UAX #29 that matter
-    in practice: CR LF, combining marks, joiners and modifiers of emoji, flags, Hangul jamo.
-    """
-    for moved in range(place, max(lowest, place - 32), -1):
-        if not _joined(text, moved):
-            return moved
-    return place
+def _joined_places(text: str, start: int, stop: int) -> list[int]:
+    """The places where a cut would divide a grapheme."""
+    places = []
+    flags, last = 0, start
+    for match in _SUSPECT.finditer(text, start + 1, stop):
+        place = match.start()
+        if _is_flag_half(text[place]):
+            if place != last + 1 or flags == 0:
+                flags = int(_is_flag_half(text[place - 1]))
+            flags, last = flags + 1, place
+            if flags % 2 == 0:
+                places.append(place)
+        elif _joined(text, place):
+            places.append(place)
+    return places
 
 
 def _ends_sentence(text: str, mark: int, following: int) -> bool:
@@ -137,7 +183,7 @@ def _joined(text: str, place: int) -> bool:
         return before not in "\r\n"
     if before == "\u200d":
         return True
-    if "\U0001f1e6" <= after <= "\U0001f1ff":
+    if _is_flag_half(after):
         return _splits_flag(text, place)
     if "\u1160" <= after <= "\u11ff":
         return "\u1100" <= before <= "\u11ff" or "\uac00" <= before <= "\ud7a3"
@@ -146,6 +192,10 @@ def _joined(text: str, place: int) -> bool:
 
 def _splits_flag(text: str, place: int) -> bool:
     first = place
-    while first > 0 and place - first < 256 and "\U0001f1e6" <= text[first - 1] <= "\U0001f1ff":
+    while first > 0 and place - first < 256 and _is_flag_half(text[first - 1]):
         first -= 1
     return (place - first) % 2 == 1
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"

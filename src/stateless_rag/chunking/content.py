@@ -26,6 +26,8 @@ Span = tuple[int, int]
 _FINEST = (Level.SENTENCE, Level.CLAUSE, Level.SPACE, Level.GRAPHEME, Level.CHARACTER)
 _REACH = 8  # characters on either side that a boundary's hash looks at
 _FAR = 64  # characters on either side that are looked at where hashes are equal
+_BLOCK = 1 << 18  # characters that are hashed at a time
+_FACTOR = 0x9E3779B97F4A7C15
 _MARGIN = 0.3  # of the limit: the least size that a cut should leave on either side
 _SLIVER = 0.125  # of the limit: below this, rather cut at a finer place than leave so little
 
@@ -86,11 +88,7 @@ def _candidates(source: _Source, start: int, stop: int, finest: Level) -> tuple[
     """Boundaries in order, and for each a key: its level, then a hash of the text around it."""
     import numpy as np
 
-    found = boundaries(source.text, start, stop, finest)
-    places = np.fromiter(found.keys(), np.int64, len(found))
-    levels = np.fromiter(found.values(), np.uint64, len(found))
-    order = np.argsort(places)
-    places = places[order]
+    places, levels = boundaries(source.text, start, stop, finest)
     near = _hashes(source, places, _REACH)
     far = np.zeros(len(places), np.uint64)
     if finest <= Level.SPACE:
@@ -98,9 +96,7 @@ def _candidates(source: _Source, start: int, stop: int, finest: Level) -> tuple[
         equals = np.flatnonzero(sizes[number] > 1)
         far[equals] = _hashes(source, places[equals], _FAR)
     low_bits = np.uint64(30)
-    return places, (levels[order] << np.uint64(60)) | (near >> np.uint64(34) << low_bits) | (
-        far >> np.uint64(34)
-    )
+    return places, (levels << np.uint64(60)) | (near >> np.uint64(34) << low_bits) | (far >> np.uint64(34))
 
 
 def _hashes(source: _Source, places: Integers, reach: int) -> Keys:
@@ -108,8 +104,19 @@ def _hashes(source: _Source, places: Integers, reach: int) -> Keys:
     import numpy as np
 
     hashes = np.zeros(len(places), np.uint64)
-    for step in range(_FAR - reach, _FAR + reach):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + source.codes[places + step] + np.uint64(1)
+    length = min(_BLOCK, int(places[-1] - places[0]) + 1 if len(places) else 0) + 2 * _FAR
+    powers = np.cumprod(np.full(length, _FACTOR, np.uint64))
+    inverses = np.cumprod(np.full(length, pow(_FACTOR, -1, 2**64), np.uint64))
+    done = 0
+    while done < len(places):
+        begin = int(places[done])
+        until = int(np.searchsorted(places, begin + _BLOCK))
+        # A polynomial over the window, from sums over the block: its end less its beginning.
+        codes = source.codes[begin : int(places[until - 1]) + 2 * _FAR] + np.uint64(1)
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes * powers[: len(codes)])))
+        first = places[done:until] - begin + _FAR - reach
+        hashes[done:until] = (sums[first + 2 * reach] - sums[first]) * inverses[first]
+        done = until
     # The finalizer of MurmurHash3: the high bits must depend on the whole window.
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         hashes = (hashes ^ (hashes >> np.uint64(33))) * np.uint64(factor)

@@ -28,7 +28,7 @@ def token_windows(text: str, tokenizer: Tokenizer, size: int, overlap: int) -> l
     The last window is the first that reaches the end of the text. A window whose text makes more than `size`
     tokens when it is counted by itself, without what surrounds it, ends earlier.
     """
-    offsets = [int(offset) for offset in tokenizer.offsets(text)]
+    offsets = tokenizer.offsets(text)
     spans: list[Span] = []
     first = begin = 0
     while begin < len(text):
@@ -65,7 +65,7 @@ def recursive_spans(
     end of the piece before it: a full stop belongs to its sentence. Pieces that no separator divides stay
     longer than `size`.
     """
-    offsets = [int(offset) for offset in tokenizer.offsets(text)]
+    offsets = tokenizer.offsets(text)
 
     def tokens(start: int, stop: int) -> int:
         return bisect_left(offsets, stop) - bisect_left(offsets, start)

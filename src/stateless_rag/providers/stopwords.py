@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CHINESE_FUNCTION",
+    "CHINESE_WHOLE",
     "COMMON_STARTS",
     "ENGLISH",
     "ENGLISH_FIRST",
@@ -86,22 +87,24 @@ GERMAN_NOUN_ENDINGS = (
     "ismus", "chen", "lein", "nis", "nisse", "tum", "ling", "enz", "anz", "ik", "eur", "ment", "sal",
 )  # fmt: skip
 # Characters and words of Chinese that stand between names: particles, prepositions, conjunctions, pronouns,
-# common verbs. Longer ones first, so that an alternation takes the longest.
-CHINESE_FUNCTION = tuple(
-    sorted(
-        _words(
-            """
-            的 了 是 在 和 与 及 或 对 从 到 由 被 把 将 于 以 为 而 但 也 都 就 还 很 更 最 其 这 那 有
-            之 并 且 则 所 着 过 向 让 使 等 个 位 它 他 她 我 你 们 吗 呢 吧 啊 么 不 没 会 能 可 要 做
-            用 来 去 说 叫 当 跟 给 比 像 因 如 若 虽 然 后 前 中 里 什么 怎么 怎样 如何 为什么 哪里
-            哪个 哪些 哪 谁 多少 几 何时 何地 是否 一个 一种 一些 这个 那个 我们 他们 她们 它们 以及
-            因为 所以 但是 如果 虽然 然而 因此 由于 通过 根据 关于 包括 成为 称为 认为 位于 属于 来自
-            作为 可以 能够 需要 已经 开始 进行 使用 采用 提出 发明 发现 设计 创立 创办 创建 成立 建立
-            出生 去世 毕业 担任 获得 发表 出版 撰写 写 编写 著名 第一 第二 其中 同时 之后 之前 以后 以前
-            后来 当时 现在 目前 曾经 曾 主要 非常 许多 很多 没有 不是 就是 也是 还是 出生于 毕业于
-            成立于 位在 之一 起来 工作 合作 介绍 说明 请问 告诉
-            """
-        ),
-        key=lambda word: (-len(word), word),
-    )
+# common verbs.
+CHINESE_FUNCTION = _words(
+    """
+    的 了 是 在 和 与 及 或 对 从 到 由 被 把 将 于 以 为 而 但 也 都 就 还 很 更 最 其 这 那 有 之 并 且 则 所 着
+    让 它 他 她 我 你 们 吗 呢 吧 啊 么 不 没 说 叫 跟 给 写 曾 哪 谁 几 什么 怎么 怎样 如何 为什么 哪里 哪个 哪些
+    多少 何时 何地 是否 一个 一种 一些 一位 这个 那个 我们 他们 她们 它们 以及 因为 所以 但是 如果 虽然 然而
+    因此 由于 通过 根据 关于 包括 成为 称为 认为 位于 属于 来自 作为 可以 能够 需要 已经 开始 进行 使用 采用 用于
+    提出 发明 发现 设计 创立 创办 创建 成立 建立 出生 去世 毕业 担任 获得 发表 出版 撰写 编写 著名 第一 第二 其中
+    同时 之后 之前 以后 以前 后来 当时 现在 目前 曾经 主要 非常 许多 很多 没有 不是 就是 也是 还是 之一 起来
+    工作 合作 介绍 说明 请问 告诉
+    """
+)
+# Words that a function character would cut apart.
+CHINESE_WHOLE = _words(
+    """
+    共和国 共和党 和平 研究所 交易所 事务所 场所 厕所 有限公司 有限 首都 成都 京都 自由 将军 小说 成就 存在
+    以色列 不列颠 不丹 土耳其 行为 对象 对称 从事 目的 目标 因为 到达 的士 了解 是非 在线 在野 参与 与会 普及 埃及
+    由来 理由 把握 被子 以太 以太网 以太坊 为主 而且 最高法院 就业 还原 其他 不同 特别 之家 并行 并发 规则 原则
+    法则 沉着 叫做 给予 写作 几何 几内亚 有机 有色 所长 厂长
+    """
 )

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from stateless_rag.providers.stopwords import CHINESE_FUNCTION
+from stateless_rag.providers.stopwords import CHINESE_FUNCTION, CHINESE_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,16 @@ _ROLE = re.compile(
 _SURNAMES = frozenset(
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢"
 )
-_FUNCTION = re.compile("|".join(CHINESE_FUNCTION))
+
+
+def _longest_first(words: frozenset[str]) -> str:
+    return "|".join(sorted(words, key=lambda word: (-len(word), word)))
+
+
+# A whole word is matched too, so that the function character inside it is not; only group 1 cuts.
+_FUNCTION = re.compile(
+    f"(?:{_longest_first(CHINESE_WHOLE)})|({_longest_first(CHINESE_FUNCTION)}|[中里上下后前时等](?!{_H}))"
+)
 _LONGEST_RUN = 10
 _BOUND = 20_000
 
@@ -96,6 +105,8 @@ def _runs(text: str) -> Iterator[tuple[int, str]]:
         start = match.start()
         at = 0
         for cut in _FUNCTION.finditer(match[0]):
+            if cut[1] is None:
+                continue
             if cut.start() > at:
                 yield start + at, match[0][at : cut.start()]
             at = cut.end()

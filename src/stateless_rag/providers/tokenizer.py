@@ -60,12 +60,12 @@ class O200kTokenizer:
         encoding, _ = self._encoding()
         return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text, _PIECE))
 
-    def offsets(self, text: str) -> NDArray[np.int64]:
+    def offsets(self, text: str) -> list[int]:
         """For each token the offset in `text` (code points) of the character it begins in; never falls."""
         import numpy as np
 
         encoding, lengths = self._encoding()
-        offsets = []
+        offsets: list[int] = []
         start = 0
         for piece in _pieces(text, _PIECE):
             stops = np.cumsum(lengths[np.array(encoding.encode_ordinary(piece), np.int64)])
@@ -74,9 +74,9 @@ class O200kTokenizer:
                 octets = np.frombuffer(piece.encode(), np.uint8)
                 character = np.cumsum((octets & 0xC0) != 0x80) - 1
                 begins = character[begins]
-            offsets.append(begins + start)
+            offsets += (begins + start).tolist()
             start += len(piece)
-        return np.concatenate(offsets) if offsets else np.zeros(0, np.int64)
+        return offsets
 
     def _encoding(self) -> tuple[tiktoken.Encoding, NDArray[np.int64]]:
         if self._built is None:

@@ -135,10 +135,12 @@ class DocumentQueue:
         statement = self._workspace.sql["remove_pending"]
         await settled(
             self._workspace.write(
-                Write(lambda cursor: cursor.execute(statement, [list(sequences)]).fetchall())
+                Write(
+                    lambda cursor: cursor.execute(statement, [list(sequences)]).fetchall(),
+                    lambda _: self.finished(sequences),
+                )
             )
         )
-        self.finished(sequences)
 
     def finished(self, sequences: Collection[int]) -> None:
         """Forget documents whose rows are gone."""
