@@ -95,7 +95,7 @@ def test_a_folder_that_is_not_there_is_never_downloaded(tmp_path: Path) -> None:
     for missing in (tmp_path / "model", str(tmp_path / "model"), "./model"):
         with pytest.raises(InvalidInput, match="no folder"):
             FastEmbedder(missing)
-    with pytest.raises(InvalidInput, match="config.json"):
+    with pytest.raises(InvalidInput, match=r"config\.json"):
         FastEmbedder(tmp_path)
     with pytest.raises(InvalidInput, match="batch=0"):
         FastEmbedder("BAAI/bge-small-en-v1.5", batch=0)

@@ -54,7 +54,9 @@ async def test_what_a_function_cannot_take_stands_before_the_prompt() -> None:
     async def plain(prompt: str) -> str:
         return prompt
 
-    async def half(prompt: str, *, system_prompt: str | None, max_tokens: int = 0, response_format: Any = None) -> str:
+    async def half(
+        prompt: str, *, system_prompt: str | None, max_tokens: int = 0, response_format: Any = None
+    ) -> str:
         return f"{system_prompt}|{prompt}|{max_tokens}|{response_format}"
 
     assert (await as_llm(plain).complete(REQUEST)).text == "Be brief.\n\nuser: Hi\n\nassistant: Ho\n\nWho?"

@@ -23,7 +23,11 @@ TRIPLES = [
         "The algorithm by Lovelace was meant for Babbage's Analytical Engine.",
         "The football club won the league cup in the spring.",
     ),
-    ("The children were running in the garden.", "A child runs through gardens.", "Interest rates fell in May."),
+    (
+        "The children were running in the garden.",
+        "A child runs through gardens.",
+        "Interest rates fell in May.",
+    ),
     (
         "Konrad Zuse baute in Berlin den ersten Computer.",
         "Der erste Computer von Zuse entstand in Berlin.",
@@ -34,7 +38,11 @@ TRIPLES = [
         "In Werkstätten entstanden viele Rechenmaschinen.",
         "Das Orchester spielt am Abend im Park.",
     ),
-    ("艾达·洛夫莱斯编写了第一个计算机程序。", "第一个计算机程序是由洛夫莱斯编写的。", "今天的天气很好，我们去公园散步。"),
+    (
+        "艾达·洛夫莱斯编写了第一个计算机程序。",
+        "第一个计算机程序是由洛夫莱斯编写的。",
+        "今天的天气很好，我们去公园散步。",
+    ),
 ]
 PINNED = [0.4209, -0.3227, 0.1791, -0.2743, 0.416, -0.5992, 0.2622, -0.1032]
 

@@ -456,6 +456,15 @@ async def test_an_answer_carries_its_references_and_costs() -> None:
     assert [message.role for message in request.history] == ["user"]
 
 
+async def test_keywords_of_the_llm_are_used_and_paid_for() -> None:
+    llm = FakeLLM(pieces=('{"high_level_keywords": ["friendship"], "low_level_keywords": ["loom"]}',))
+    context = context_with(llm=llm)
+    found = await retrieve(context, reader(snapshot_of()), QUESTION, QueryOptions(mode="hybrid"))
+    assert names(found.entities)[0] == "Jacquard Loom"
+    assert found.usage["keywords"].calls == len(llm.requests) == 1
+    assert context.meter.totals() == {}
+
+
 async def test_without_an_llm_the_passages_are_the_answer() -> None:
     said = await answer(context_with(), reader(snapshot_of()), QUESTION, OPTIONS)
     assert said.text.startswith("Ada wrote notes on the engine. [1]")

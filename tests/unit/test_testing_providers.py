@@ -122,7 +122,9 @@ async def test_nothing_is_found_in_nothing_and_nothing_is_missing() -> None:
 
 
 async def test_known_entities_and_seeds() -> None:
-    found = (await DeterministicLLM(entities=["plankalkül"]).complete(extraction("zuse wrote plankalkül."))).text
+    found = (
+        await DeterministicLLM(entities=["plankalkül"]).complete(extraction("zuse wrote plankalkül."))
+    ).text
     assert "entity<|#|>plankalkül<|#|>" in found
     assert DeterministicLLM(seed=1).model != DeterministicLLM(seed=2).model
     one, two = [(await DeterministicLLM(seed).complete(extraction(TEXT))).text for seed in (1, 2)]
@@ -131,7 +133,10 @@ async def test_known_entities_and_seeds() -> None:
 
 async def test_summaries_do_not_depend_on_order() -> None:
     llm = DeterministicLLM()
-    one, two = await llm.complete(summary("b text", "a text")), await llm.complete(summary("a text", "b text"))
+    one, two = (
+        await llm.complete(summary("b text", "a text")),
+        await llm.complete(summary("a text", "b text")),
+    )
     assert one.text == two.text
     assert "a text b text" in one.text
     assert (await llm.complete(summary("a text", "c text"))).text != one.text
@@ -193,9 +198,9 @@ OPENIE: dict[str, Any] = {
 async def test_a_recording_is_played_back() -> None:
     llm = RecordedLLM(OPENIE)
     text = (await llm.complete(extraction("Ada Lovelace\nAda Lovelace wrote programs."))).text
+    said = "Ada Lovelace wrote programs. Ada Lovelace knew ada lovelace. Ada Lovelace met Babbage."
     assert text.splitlines() == [
-        "entity<|#|>Ada Lovelace<|#|>concept<|#|>Ada Lovelace wrote programs. "
-        "Ada Lovelace knew ada lovelace. Ada Lovelace met Babbage.",
+        f"entity<|#|>Ada Lovelace<|#|>concept<|#|>{said}",
         "entity<|#|>programs<|#|>concept<|#|>Ada Lovelace wrote programs.",
         "entity<|#|>ada lovelace<|#|>concept<|#|>Ada Lovelace knew ada lovelace.",
         "entity<|#|>Babbage<|#|>concept<|#|>Ada Lovelace met Babbage.",
@@ -244,7 +249,9 @@ async def test_the_whole_recording_is_known() -> None:
         assert text.endswith("<|COMPLETE|>")
         assert {len(line.split("<|#|>")) for line in text.splitlines()[:-1]} <= {4, 5}
         if doc["extracted_triples"]:
-            assert "\nrelation<|#|>" in text or all(len(set(triple)) < 3 for triple in doc["extracted_triples"])
+            assert "\nrelation<|#|>" in text or all(
+                len(set(triple)) < 3 for triple in doc["extracted_triples"]
+            )
         empty += text == "<|COMPLETE|>"
     assert empty < len(docs) / 100
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 
 TEXTS = st.lists(
-    st.sampled_from(["<think>", "</think>", "<thi", "nk>", "</", "<", ">", "a", "Answer.", " ", "\n", "é", "思"]),
+    st.sampled_from(
+        ["<think>", "</think>", "<thi", "nk>", "</", "<", ">", "a", "Answer.", " ", "\n", "é", "思"]
+    ),
     max_size=14,
 ).map("".join)
 

@@ -66,26 +66,25 @@ def boundaries(text: str, start: int, stop: int, finest: Level) -> tuple[Integer
     import numpy as np
 
     found = _marked(text, start, stop, min(finest, Level.SPACE))
-    joined = (
-        []
-        if text[start:stop].isascii() and "\r" not in text[start:stop]
-        else _joined_places(text, start, stop)
-    )
+    segment = text[start:stop]
+    plain = segment.isascii() and "\r" not in segment
     if finest < Level.GRAPHEME:
-        for place in joined:
-            found.pop(place, None)
+        found = {
+            place: level
+            for place, level in found.items()
+            if start < place < stop and (plain or not _joined(text, place))
+        }
         places = np.fromiter(found, np.int64, len(found))
-        levels = np.fromiter(found.values(), np.uint64, len(found))
         order = np.argsort(places)
-        inside = order[(places[order] > start) & (places[order] < stop)]
-        return places[inside], levels[inside]
-    everywhere = np.full(stop - start + 1, Level.GRAPHEME, np.uint64)
-    everywhere[np.fromiter(found, np.int64, len(found)) - start] = np.fromiter(
+        return places[order], np.fromiter(found.values(), np.uint64, len(found))[order]
+    joined = [] if plain else _joined_places(text, start, stop)
+    levels = np.full(stop - start + 1, Level.GRAPHEME, np.uint64)
+    levels[np.fromiter(found, np.int64, len(found)) - start] = np.fromiter(
         found.values(), np.uint64, len(found)
     )
-    everywhere[np.array(joined, np.int64) - start] = Level.CHARACTER
-    places = np.flatnonzero(everywhere[1:-1] <= finest) + 1
-    return places + start, everywhere[places]
+    levels[np.array(joined, np.int64) - start] = Level.CHARACTER
+    chosen = np.flatnonzero(levels[1:-1] <= finest) + 1
+    return chosen + start, levels[chosen]
 
 
 def grapheme_start(text: str, place: int, lowest: int) -> int:

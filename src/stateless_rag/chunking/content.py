@@ -137,9 +137,11 @@ def _best(before: Integers, keys: Keys, left: int, right: int, margin: int) -> l
         return []
     window = keys[low - 1 : high - 1]
     equals = np.flatnonzero(window == window.min()) + low
-    chosen = [int(equals[0])]
-    while (found := int(np.searchsorted(before[equals], before[chosen[-1]] + max(1, margin)))) < len(equals):
+    sizes = before[equals]
+    chosen, found = [], 0
+    while found < len(equals):
         chosen.append(int(equals[found]))
+        found = int(np.searchsorted(sizes, sizes[found] + max(1, margin)))
     return chosen
 
 

@@ -130,10 +130,10 @@ class _Reading:
         full: dict[str, set[str]] = {}
         for term in terms:
             if term.type == "name":
-                rest, *last = _NAME_PARTS.split(term.name)[-2:]
+                parts = _NAME_PARTS.split(term.name)
                 # Not the last of "Duke of Tuscany": that is something else.
-                if last and not rest.islower():
-                    full.setdefault(last[0], set()).add(term.name)
+                if len(parts) > 1 and not parts[-2].islower():
+                    full.setdefault(parts[-1], set()).add(term.name)
         for last, names in full.items():
             if len(names) == 1 and last not in self._spelled and len(last) > 1 and not last.isupper():
                 self._spelled[last] = self._entity(min(names), "name")

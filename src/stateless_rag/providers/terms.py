@@ -135,7 +135,9 @@ def content_words(text: str) -> list[str]:
 def _marked(text: str) -> list[Term]:
     """Quoted titles, dates, and numbers with a unit."""
     found = []
-    for pattern in (_QUOTE, _ITALIC):
+    for pattern, sign in ((_QUOTE, '"“„«'), (_ITALIC, "*")):
+        if not any(mark in text for mark in sign):
+            continue
         for match in pattern.finditer(text):
             inner = match[1].strip(" ,.;:")
             words = inner.split()

@@ -241,3 +241,30 @@ WHERE source_key IN (SELECT unnest(?::VARCHAR[])) OR target_key IN (SELECT unnes
 
 -- name: embedded_of
 SELECT id, vector, embedded FROM {w}.{table} WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- name: dump_documents
+SELECT id, source, metadata, text, digest, chunks FROM {w}.documents
+
+-- name: dump_chunks
+SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, error, vector FROM {w}.chunks
+
+-- name: dump_mentions
+SELECT id, chunk, generation, source_key, target_key, source, target, label, description FROM {w}.mentions
+
+-- name: dump_entities
+SELECT id, key, name, type, description, weight, state, vector FROM {w}.entities
+
+-- name: dump_relations
+SELECT id, left_id, right_id, source_key, target_key, source, target, keywords, description, weight, state, vector
+FROM {w}.relations
+
+-- name: dump_aliases
+SELECT key, target FROM {w}.aliases
+
+-- name: dump_pending
+SELECT document_id, source, metadata, text, attempts, errors FROM {w}.pending
+
+-- name: dump_vectors
+SELECT digest, vector FROM {w}.vectors WHERE digest IN (
+    SELECT vector FROM {w}.chunks UNION ALL SELECT vector FROM {w}.entities UNION ALL SELECT vector FROM {w}.relations
+)
