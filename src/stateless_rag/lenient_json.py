@@ -28,7 +28,7 @@ _BARE = re.compile(r"[^,}\]\n]*")
 _DOUBLE = re.compile(r"[\\\"“”]")
 _SINGLE = re.compile(r"[\\']")
 _ENDS_VALUE = re.compile(r"\s*(?:[,:}\]]|$)")
-_STRAY = re.compile(r"\}\s*,\s*\{")
+_STRAY = re.compile(r"\}\s*(?:,\s*\{|\])")
 _ARRAY = re.compile(r"\s*(?:`{3,}\w*\s*)?\[\s*[\[{\"\]]")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -159,7 +159,9 @@ class _Reader:
                 self._at += 1
                 return found
             if mark == "}":
-                if not _STRAY.match(self._text, self._at):
+                # After objects, a brace too many; else the array's own bracket is missing.
+                stray = _STRAY.match(self._text, self._at)
+                if not (stray and found and isinstance(found[-1], dict)):
                     return found
                 self._at += 1
                 continue

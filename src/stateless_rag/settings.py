@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from stateless_rag.errors import InvalidInput
 from stateless_rag.text import KeyPolicy
 
 __all__ = [
     "CallSettings",
     "ChunkSettings",
+    "Configuration",
     "ExtractSettings",
     "IngestSettings",
     "MergeSettings",
     "QueryOptions",
     "Settings",
     "StoreSettings",
+    "from_env",
 ]
 
 ChunkFunction = Callable[[str], Sequence[str] | Sequence[tuple[int, int]]]
@@ -134,7 +137,8 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
-    """How a question is answered. Budgets are tokens. `min_similarity` is a cosine.
+    """How a question is answered. Budgets are tokens. `min_similarity` is a cosine; by default it is
+    the embedder's (its attribute `min_similarity`), or 0.2.
 
     `top_k` entities and relations and `chunk_top_k` chunks are looked up. `keywords` given by the caller
     replace the LLM's. `system_prompt` replaces the template and may use its slots `{context}`,
@@ -149,7 +153,7 @@ class QueryOptions:
     max_entity_tokens: int = 6000
     max_relation_tokens: int = 8000
     max_total_tokens: int = 30000
-    min_similarity: float = 0.2
+    min_similarity: float | None = None
     related_chunks: int = 5
     high_level_keywords: tuple[str, ...] = ()
     low_level_keywords: tuple[str, ...] = ()
@@ -173,3 +177,54 @@ class Settings:
     calls: CallSettings = field(default_factory=CallSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     query: QueryOptions = field(default_factory=QueryOptions)
+
+
+# ---- the command line ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What environment variables say to programs that read them: the command line does, the library does not.
+
+    With an `api_key` or a `base_url` an LLM is used, else the built-in parts. `embed_model` is a model of that
+    server, "hashing" for the built-in embedder, or "fastembed:" and a model's name or folder.
+    """
+
+    root: str = "stateless-rag-data"
+    workspace: str = "default"
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    llm_model: str = "gpt-5-mini"
+    embed_model: str = "text-embedding-3-small"
+    llm_calls: int = 16
+
+    @property
+    def offline(self) -> bool:
+        """Whether there is no server to ask."""
+        return self.api_key is None and self.base_url is None
+
+
+def from_env(environ: Mapping[str, str]) -> Configuration:
+    """Turn environment variables into a configuration; those that are not set, or empty, leave its defaults.
+
+    OPENAI_API_KEY, OPENAI_BASE_URL, STATELESS_RAG_ROOT, STATELESS_RAG_WORKSPACE, STATELESS_RAG_LLM_MODEL,
+    STATELESS_RAG_EMBED_MODEL, STATELESS_RAG_LLM_CALLS (how many at once). Raises InvalidInput for a number
+    that is none.
+    """
+    names = {
+        "root": "STATELESS_RAG_ROOT",
+        "workspace": "STATELESS_RAG_WORKSPACE",
+        "api_key": "OPENAI_API_KEY",
+        "base_url": "OPENAI_BASE_URL",
+        "llm_model": "STATELESS_RAG_LLM_MODEL",
+        "embed_model": "STATELESS_RAG_EMBED_MODEL",
+    }
+    given: dict[str, Any] = {
+        field_: value for field_, name in names.items() if (value := environ.get(name, "").strip())
+    }
+    calls = environ.get("STATELESS_RAG_LLM_CALLS", "").strip()
+    if calls:
+        if not (calls.isascii() and calls.isdigit() and int(calls) > 0):
+            raise InvalidInput(f"STATELESS_RAG_LLM_CALLS must be a positive whole number, not {calls!r}")
+        given["llm_calls"] = int(calls)
+    return Configuration(**given)

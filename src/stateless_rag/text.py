@@ -7,6 +7,8 @@ import unicodedata
 from hashlib import blake2b
 from typing import Literal
 
+from stateless_rag.errors import InvalidInput
+
 __all__ = [
     "KeyPolicy",
     "chunk_id_of",
@@ -36,6 +38,7 @@ _QUOTES = (
     ("`", "`"),
 )
 _NAME_LIMIT = 256
+_CHUNK_ID = re.compile(r"chunk-[0-9a-f]{16}")
 # Most names need nothing done; to see that is ten times cheaper than to do it.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:&/()-]*(?: [A-Za-z0-9.,:&/()-]+)*")
 
@@ -107,14 +110,20 @@ def stable_id(*parts: str) -> int:
 
 
 def chunk_row_id(chunk_id: str) -> int:
-    """A chunk's id as the signed 64-bit integer that rows are addressed by."""
-    return int.from_bytes(bytes.fromhex(chunk_id.removeprefix("chunk-")), "big", signed=True)
+    """The signed 64-bit integer that a store keeps in place of a chunk's id: its 16 hex digits.
+
+    >>> chunk_row_id("chunk-ffffffffffffffff")
+    -1
+    """
+    if not _CHUNK_ID.fullmatch(chunk_id):
+        raise InvalidInput(f"{chunk_id!r:.80} is not the id of a chunk (chunk- and 16 hex digits)")
+    return int.from_bytes(bytes.fromhex(chunk_id.removeprefix("chunk-")), signed=True)
 
 
 def chunk_id_of(row_id: int) -> str:
-    """The other way round.
+    """The chunk's id, from what `chunk_row_id` made of it.
 
-    >>> chunk_id_of(chunk_row_id("chunk-0123456789abcdef"))
-    'chunk-0123456789abcdef'
+    >>> chunk_id_of(-1)
+    'chunk-ffffffffffffffff'
     """
-    return f"chunk-{row_id.to_bytes(8, 'big', signed=True).hex()}"
+    return f"chunk-{row_id.to_bytes(8, signed=True).hex()}"

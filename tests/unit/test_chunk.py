@@ -20,8 +20,8 @@ from stateless_rag.context import Context
 from stateless_rag.errors import InvalidDocument, InvalidInput
 from stateless_rag.providers.tokenizer import O200kTokenizer
 from stateless_rag.settings import ChunkSettings, Settings
-from stateless_rag.stages.chunk import chunk, chunk_id_of, chunk_row_id, document_id, prepare
-from stateless_rag.text import digest
+from stateless_rag.stages.chunk import chunk, document_id, prepare
+from stateless_rag.text import chunk_id_of, chunk_row_id, digest
 from stateless_rag.types import Chunk, Document
 
 ATOMS = (
@@ -331,6 +331,11 @@ def test_units(text: str, units: list[str] | None) -> None:
     assert found == (units or [text])
 
 
+def test_a_mark_after_a_space_belongs_to_it() -> None:
+    text = "one \u0301two three. \u200d\u0301four"
+    assert boundaries(text, 0, len(text), Level.SPACE)[0].tolist() == [9]
+
+
 def test_grapheme_start() -> None:
     text = "a👨‍👩‍👧b🇩🇪🇫🇷\r\ne\u0301"
     whole = {0, 1, 6, 7, 9, 11, 13, 15}
@@ -350,6 +355,14 @@ def test_token_windows(total: int, sizes: list[int]) -> None:
     chunks = cut(WordTokenizer(), text, strategy="tokens", max_tokens=10, overlap_tokens=4)
     assert [item.tokens for item in chunks] == sizes
     assert [item.text.split()[0] for item in chunks] == [f"w{6 * number}" for number in range(len(sizes))]
+
+
+def test_token_windows_of_characters_of_several_tokens(tokenizer: O200kTokenizer) -> None:
+    text = "👨‍👩‍👧 e\u0301\u0302🇩🇪🏴 ᚠᛇ𝔘" * 60
+    for overlap in (0, 11):
+        chunks = cut(tokenizer, text, strategy="tokens", max_tokens=60, overlap_tokens=overlap)
+        check(tokenizer, text, chunks, 60)
+        assert all(item.tokens >= 30 for item in chunks[:-1])  # made shorter, not cut again
 
 
 @pytest.mark.parametrize(

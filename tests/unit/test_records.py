@@ -20,10 +20,11 @@ from stateless_rag.stages.records import (
     parse_reply,
     split_keywords,
 )
-from stateless_rag.text import clean_text, normalize_name
+from stateless_rag.text import normalize_name
 
 CASES = Path(__file__).parents[1] / "fixtures" / "records"
 SHARED = Path(os.environ.get("STATELESS_RAG_SHARED", Path(__file__).parents[3] / "shared"))
+FULL_STOPS = str.maketrans("", "", ".!?")
 REPLIES = SHARED / "data/lightrag_dirs/lightrag_1.5.7_json/demo/kv_store_llm_response_cache.json"
 
 
@@ -68,26 +69,22 @@ def test_the_form_of_a_reply_is_told_by_looking(case: dict[str, Any]) -> None:
 # ---- laws ----------------------------------------------------------------------------------------------
 
 letters = st.characters(
-    codec="utf-8", exclude_characters="<>|＜＞｜#＃,，、()\\{}[]`", exclude_categories=("C", "Z")
+    max_codepoint=0x24F, categories=("L", "N", "P", "S"), exclude_characters="<>|#,()\\{}[]`"
+) | st.sampled_from("分析机爱и日本語")
+words = st.text(letters, min_size=1, max_size=6)
+phrases = st.lists(words, min_size=1, max_size=3).map(" ".join)
+# A letter at each end: a name that a bare "<|>" can be told beside, and that no normalisation takes away.
+names = phrases.map(lambda text: normalize_name(f"N{text}n")).filter(
+    lambda text: normalize_name(text) == text
 )
-words = st.text(letters, min_size=1, max_size=8)
-phrases = st.lists(words, min_size=1, max_size=4).map(" ".join)
-
-
-def is_name(text: str) -> bool:
-    name = normalize_name(text)
-    return name == text and len(name) > 2 and not name.replace(".", "").isdigit()
-
-
-names = phrases.filter(is_name)
 types = st.sampled_from(["person", "natural object", "work of art", "概念"])
-descriptions = phrases.map(lambda text: f"Says {text}.").filter(lambda text: clean_text(text) == text)
-entities = st.lists(st.tuples(names, types, descriptions), max_size=6)
+descriptions = phrases.map(lambda text: f"Says {text.translate(FULL_STOPS)}.")
+entities = st.lists(st.tuples(names, types, descriptions), max_size=4)
 relations = st.lists(
     st.tuples(
         names, names, st.lists(names, max_size=3).map(lambda many: split_keywords(*many)), descriptions
     ),
-    max_size=6,
+    max_size=4,
 ).map(lambda rows: [row for row in rows if row[0] != row[1]])
 
 
@@ -106,6 +103,7 @@ def json_of(entities: Any, relations: Any, **options: Any) -> str:
     return json.dumps(body, **options)
 
 
+@examples(max_examples=50)
 @given(entities, relations)
 def test_what_was_written_is_read(entities: Any, relations: Any) -> None:
     text = "\n".join([*lines_of(entities, relations), COMPLETE])
@@ -115,6 +113,7 @@ def test_what_was_written_is_read(entities: Any, relations: Any) -> None:
     assert plain(parse_reply(json_of(entities, relations, ensure_ascii=False, indent=2))) == plain(expected)
 
 
+@examples(max_examples=50)
 @given(entities, relations, st.randoms(use_true_random=False))
 def test_the_order_of_lines_does_not_matter(entities: Any, relations: Any, random: Any) -> None:
     lines = lines_of(entities, relations)
@@ -125,17 +124,14 @@ def test_the_order_of_lines_does_not_matter(entities: Any, relations: Any, rando
 
 
 DAMAGE = (
-    "<||#||>", "<|##|>", "<<|#|>>", "<|#>", "<#|>", "<|#|", "|#|>", "<#>", "||#||", "<|\\#|>", "<||>", "<|S|>", "<|#S|>",
-    "<|S#|>", "<|SEP|>", "<| # |>", "＜｜＃｜＞", "<|>",
+    "<||#||>", "<|##|>", "<<|#|>>", "<|#>", "<#|>", "<|#|", "|#|>", "<#>", "||#||", "<|\\#|>", "<||>", "<|S|>",
+    "<|#S|>", "<|S#|>", "<|SEP|>", "<| # |>", "＜｜＃｜＞", "<|>",
 )  # fmt: skip
 
 
+@examples(max_examples=50)
 @given(entities, relations, st.sampled_from(DAMAGE))
 def test_damaged_delimiters_are_repaired(entities: Any, relations: Any, damaged: str) -> None:
-    # A bare "<|>" is told from an operator by the words beside it.
-    if damaged == "<|>":
-        plainly = [entity for entity in entities if entity[0][0].isalnum() and entity[0][-1].isalnum()]
-        entities, relations = plainly, []
     lines = [line.replace(DELIMITER, damaged) for line in lines_of(entities, relations)]
     parsed = parse_records("\n".join([*lines, COMPLETE]))
     # Without keywords, damage may leave nothing to tell the empty field by.
@@ -145,14 +141,15 @@ def test_damaged_delimiters_are_repaired(entities: Any, relations: Any, damaged:
 
 junk = st.lists(
     st.sampled_from(
-        [*DAMAGE, DELIMITER, COMPLETE, "entity", "relation", "\n", "(", ")", '"', "'", "{", "}", "[", "]", ":", ",", "\\",
-         "\\u12", "```", '{"entities":', '"relationships"', "\ud800", "\x00", "a", " ", ".", "null", "1e9", "-"]
+        [*DAMAGE, DELIMITER, COMPLETE, "entity", "relation", "\n", "(", ")", '"', "'", "{", "}", "[", "]", ":", ",",
+         "\\", "\\u12", "```", '{"entities":', '"relationships"', "\ud800", "\x00", "a", " ", ".", "null", "1e9", "-"]
     )
     | st.text(max_size=5),
     max_size=60,
 ).map("".join)  # fmt: skip
 
 
+@examples(max_examples=50)
 @given(junk)
 def test_no_reply_is_too_strange(reply: str) -> None:
     for parsed in (parse_reply(reply), parse_records(reply), parse_json(reply)):
@@ -162,15 +159,18 @@ def test_no_reply_is_too_strange(reply: str) -> None:
             assert source and target and description and source != target
 
 
+@examples(max_examples=50)
 @given(entities, relations, st.data())
 def test_of_a_text_that_was_cut_off_whole_records_are_used(entities: Any, relations: Any, data: Any) -> None:
     text = "\n".join(lines_of(entities, relations))
-    parsed = parse_records(text[: data.draw(st.integers(0, len(text)))])
+    cut = data.draw(st.integers(0, len(text)))
+    parsed = parse_records(text[:cut])
     assert [*parsed.entities] == entities[: len(parsed.entities)]
     assert [*parsed.relations] == relations[: len(parsed.relations)]
-    assert len(parsed.entities) + len(parsed.relations) >= 0
+    assert len(parsed.entities) + len(parsed.relations) >= text[:cut].count("\n")
 
 
+@examples(max_examples=50)
 @given(entities, relations, st.data())
 def test_of_an_object_that_was_cut_off_whole_items_are_used(entities: Any, relations: Any, data: Any) -> None:
     text = json_of(entities, relations)
@@ -186,14 +186,19 @@ def test_of_an_object_that_was_cut_off_whole_items_are_used(entities: Any, relat
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "piece",
-    [DELIMITER, "<|#|>a", "entity", "entity<|#|>a", "<", "|", "(", " ", ".", '"', "'", "\\", "{", "[", '{"entities":[', '["',
-     '" ', '{"entities":', "{},", '"a":', "\n", "<|>", "`", "<p ", "&", "\\u", "}"],
-)  # fmt: skip
+    [DELIMITER, "<|#|>a", "entity", "entity<|#|>a", "<", "|", "(", " ", ".", "\n", "<|>", "<p ", "x entity "],
+)
 def test_a_megabyte_of_junk_takes_no_time_to_speak_of(piece: str) -> None:
-    for start in ("", '{"entities": [', '{"entities": ["', "entity<|#|>Ada<|#|>Person<|#|>"):
-        reply = start + piece * (1_000_000 // len(piece))
-        parse_records(reply)
-        parse_json(reply)
+    parse_records("entity<|#|>Ada<|#|>Person<|#|>" + piece * (1_000_000 // len(piece)))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "piece", ['"', "'", "\\", "{", "[", '["', '" ', '{"entities":', "{},", '"a":', "}", " "]
+)
+@pytest.mark.parametrize("start", ["", '{"entities": [', '{"entities": ["'])
+def test_a_megabyte_of_broken_json_neither(start: str, piece: str) -> None:
+    parse_json(start + piece * (1_000_000 // len(piece)))
 
 
 def test_a_reply_of_no_end_is_bounded() -> None:

@@ -81,6 +81,11 @@ class HashingEmbedder:
         return self._dimension
 
     @property
+    def min_similarity(self) -> float:
+        """The cosine below which a text has hardly a word in common with a question."""
+        return 0.05
+
+    @property
     def max_tokens(self) -> int | None:
         """Not bounded."""
         return None

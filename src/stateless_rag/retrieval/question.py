@@ -41,7 +41,7 @@ def validate(options: QueryOptions) -> None:
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise InvalidInput(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    if not -1.0 <= options.min_similarity <= 1.0:
+    if options.min_similarity is not None and not -1.0 <= options.min_similarity <= 1.0:
         raise InvalidInput(f"min_similarity is {options.min_similarity!r}; a cosine lies between -1 and 1")
     if options.on_provider_error not in ("raise", "degrade"):
         raise InvalidInput(

@@ -73,6 +73,8 @@ async def retrieve(context: Context, read: Read, question: str, options: QueryOp
     validate(options)
     question = checked_question(question, options)
     context = begin(context, options)
+    if options.min_similarity is None:
+        options = replace(options, min_similarity=getattr(context.embedder, "min_similarity", None))
     if options.mode == "bypass":
         return await _bypassed(context, read, question, options)
     if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying

@@ -17,17 +17,17 @@ __all__ = ["chunk_seeds", "entity_seeds", "named_entities", "relation_seeds", "w
 
 def entity_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `top_k` entities nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("entity", vector, options.top_k, options.min_similarity)
+    return snapshot.search("entity", vector, options.top_k, _least(options))
 
 
 def relation_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `top_k` relations nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("relation", vector, options.top_k, options.min_similarity)
+    return snapshot.search("relation", vector, options.top_k, _least(options))
 
 
 def chunk_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `chunk_top_k` chunks nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("chunk", vector, options.chunk_top_k, options.min_similarity)
+    return snapshot.search("chunk", vector, options.chunk_top_k, _least(options))
 
 
 def named_entities(snapshot: Snapshot, names: Iterable[str], options: QueryOptions) -> list[Hit]:
@@ -46,3 +46,7 @@ def worded_chunks(snapshot: Snapshot, question: str, options: QueryOptions) -> l
     Stands in for `chunk_seeds` where no embedder answers; scores are not cosines.
     """
     return snapshot.match_words(question, options.chunk_top_k)
+
+
+def _least(options: QueryOptions) -> float:
+    return 0.2 if options.min_similarity is None else options.min_similarity

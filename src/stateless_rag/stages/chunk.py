@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import Tokenizer
     from stateless_rag.settings import ChunkSettings
 
-__all__ = ["chunk", "chunk_id_of", "chunk_row_id", "document_id", "prepare"]
+__all__ = ["chunk", "document_id", "prepare"]
 
 Span = tuple[int, int]
 
 _PREFIX = "chunk-"
-_CHUNK_ID = re.compile(r"chunk-[0-9a-f]{16}")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ID_LIMIT, _SOURCE_LIMIT, _DEPTH_LIMIT = 512, 4096, 64
 _SEPARATORS_LIMIT, _SEPARATOR_LENGTH = 64, 256
@@ -105,26 +104,6 @@ def _clean(value: Any, where: str, depth: int) -> Any:
 
 
 # ---- ids of chunks -------------------------------------------------------------------------------------
-
-
-def chunk_row_id(chunk_id: str) -> int:
-    """The signed 64-bit integer that a store keeps in place of a chunk's id: its 16 hex digits.
-
-    >>> chunk_row_id("chunk-ffffffffffffffff")
-    -1
-    """
-    if not _CHUNK_ID.fullmatch(chunk_id):
-        raise InvalidInput(f"{chunk_id!r:.80} is not the id of a chunk (chunk- and 16 hex digits)")
-    return int.from_bytes(bytes.fromhex(chunk_id.removeprefix(_PREFIX)), signed=True)
-
-
-def chunk_id_of(row_id: int) -> str:
-    """The chunk's id, from what `chunk_row_id` made of it.
-
-    >>> chunk_id_of(-1)
-    'chunk-ffffffffffffffff'
-    """
-    return _PREFIX + row_id.to_bytes(8, signed=True).hex()
 
 
 # ---- the stage -----------------------------------------------------------------------------------------
