@@ -24,10 +24,12 @@ from stateless_rag.text import digest
 from stateless_rag.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import LLM, Journal, LLMRequest
+
+    Check = Callable[[LLMReply], None]
 
 __all__ = ["complete", "embed_texts", "request_digest", "rerank", "stream", "vector_digest"]
 
@@ -45,25 +47,34 @@ def request_digest(model: str, request: LLMRequest) -> str:
 # ---- the LLM -------------------------------------------------------------------------------------------
 
 
-async def complete(context: Context, request: LLMRequest, *, journal: bool = True) -> LLMReply:
+async def complete(
+    context: Context, request: LLMRequest, *, journal: bool = True, check: Check | None = None
+) -> LLMReply:
     """The LLM's reply, from the journal if it was paid for before, else journaled before it is returned.
 
-    Callers that ask the same at the same time pay once. Raises `ProviderError` after the last attempt,
-    `DeadlineExceeded`, `Overloaded`, `InvalidInput` if the context has no LLM.
+    `check` raises InvalidReply for a reply that is of no use: it is then asked for again, like any error that
+    may pass, and never journaled. Callers that ask the same at the same time pay once. Raises `ProviderError`
+    after the last attempt, `DeadlineExceeded`, `Overloaded`, `InvalidInput` if the context has no LLM.
     """
     llm = _llm(context, request)
     if context.journal is None or not journal:
-        reply, _ = await _ask(context, llm, request)
+        reply, _ = await _ask(context, llm, request, check)
         return reply
     key = request_digest(llm.model, request)
     while True:
-        found = await _paid_once(context, context.journal, key, llm, request)
+        found = await _paid_once(
+            context, context.journal, key, partial(_ask, context, llm, request, check), request
+        )
         if found is not None:
             return found
 
 
 async def _paid_once(
-    context: Context, journal: Journal, key: str, llm: LLM, request: LLMRequest
+    context: Context,
+    journal: Journal,
+    key: str,
+    ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
+    request: LLMRequest,
 ) -> LLMReply | None:
     """The reply, or None if another caller led the flight and did not bring one back."""
     async with AsyncExitStack() as stack:
@@ -73,15 +84,16 @@ async def _paid_once(
         if reply is not None:
             context.meter.add(request.purpose, Usage(cached=1))
         elif leader:
-            reply, usage = await _ask(context, llm, request)
-            entry = JournalEntry(
-                digest=key, purpose=request.purpose, model=llm.model, reply=reply, usage=usage
-            )
+            reply, usage = await ask()
+            model = _llm(context, request).model
+            entry = JournalEntry(digest=key, purpose=request.purpose, model=model, reply=reply, usage=usage)
             await journal.put(entry)
         return reply
 
 
-async def _ask(context: Context, llm: LLM, request: LLMRequest) -> tuple[LLMReply, Usage]:
+async def _ask(
+    context: Context, llm: LLM, request: LLMRequest, check: Check | None
+) -> tuple[LLMReply, Usage]:
     async def attempt() -> tuple[LLMReply, Usage]:
         async with (
             slot(context, "llm"),
@@ -92,6 +104,8 @@ async def _ask(context: Context, llm: LLM, request: LLMRequest) -> tuple[LLMRepl
         context.meter.add(request.purpose, usage)
         if _is_empty(reply):
             raise _empty_reply(llm.model)
+        if check is not None:
+            check(reply)
         return reply, usage
 
     return await until_answered(context, attempt)

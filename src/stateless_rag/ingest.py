@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.commit import Batch, Outdated, Ready, commit
@@ -393,6 +395,9 @@ class Ingest:
                 }
             ),
             errors=tuple(work.errors),
+            warnings=MappingProxyType(
+                dict(sum((Counter(extraction.warnings) for extraction in found), Counter[str]()))
+            ),
             **fields,
         )
         self._claimed.discard(work.claim.sequence)

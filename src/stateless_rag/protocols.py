@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 __all__ = [
+    "LLM",
     "Basis",
     "Change",
     "ChunkRow",
@@ -40,7 +41,6 @@ __all__ = [
     "Hit",
     "Journal",
     "JournalEntry",
-    "LLM",
     "LLMReply",
     "LLMRequest",
     "Observer",

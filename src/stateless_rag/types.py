@@ -219,7 +219,8 @@ class DocumentReport:
     """What became of one document of an insert.
 
     `unchanged` is true if the same text was there already (nothing was paid). `stale` is true if an older
-    version still answers because the new one failed.
+    version still answers because the new one failed. `warnings` counts what was left out of the LLM's replies,
+    by reason ("truncated": a reply was cut off by the token limit).
     """
 
     id: str
@@ -230,6 +231,7 @@ class DocumentReport:
     relations: int = 0
     errors: tuple[ChunkError, ...] = ()
     error: str | None = None
+    warnings: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     unchanged: bool = False
     stale: bool = False
 

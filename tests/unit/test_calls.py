@@ -886,3 +886,19 @@ async def test_ranks_that_cannot_be_used_are_asked_for_again(bad: Any) -> None:
 async def test_a_context_without_reranker_is_refused() -> None:
     with pytest.raises(InvalidInput):
         await rerank(make(), "q", ["a"], 1)
+
+
+async def test_a_reply_that_fails_its_check_is_asked_for_again_and_never_journaled() -> None:
+    checked: list[str] = []
+
+    def check(reply: LLMReply) -> None:
+        checked.append(reply.text)
+        if reply.text == "useless":
+            raise InvalidReply("of no use")
+
+    context = make(llm=Model(["useless", "useful"]), journal=Memory())
+    request = LLMRequest(prompt="p", purpose="extract")
+    assert (await complete(context, request, check=check)).text == "useful"
+    assert checked == ["useless", "useful"]
+    assert (await complete(context, request, check=check)).text == "useful"
+    assert context.meter.totals()["extract"].calls == 2

@@ -286,6 +286,8 @@ def test_of_two_passes_the_longer_description_stays() -> None:
     assert merged.relations == second.relations
     assert merged.warnings == {"bad name": 2, "bad type": 1}
     assert merge_passes(first, ParsedReply(complete=True)).entities == first.entities
+    alike = ParsedReply((("ada", "place", "Tall.."),))
+    assert merge_passes(first, alike).entities == first.entities
     exact = merge_passes(first, second, "exact")
     assert [name for name, _, _ in exact.entities] == ["Ada", "Bob", "ADA", "Cy"]
 

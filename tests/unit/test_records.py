@@ -78,7 +78,7 @@ names = phrases.map(lambda text: normalize_name(f"N{text}n")).filter(
     lambda text: normalize_name(text) == text
 )
 types = st.sampled_from(["person", "natural object", "work of art", "概念"])
-descriptions = phrases.map(lambda text: f"Says {text.translate(FULL_STOPS)}.")
+descriptions = phrases.map(lambda text: " ".join(f"Says {text.translate(FULL_STOPS)}".split()) + ".")
 entities = st.lists(st.tuples(names, types, descriptions), max_size=4)
 relations = st.lists(
     st.tuples(

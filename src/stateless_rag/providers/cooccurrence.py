@@ -36,8 +36,8 @@ _BETWEEN_WORDS = 6
 _TOGETHER = "occurs with"
 _TITLE_LENGTH = 80
 _TITLE_WORDS = 12
-_HEADING = re.compile(r"\s*#{1,6}\s+(\S.*?)\s*#*\s*(?:\n|\Z)")
-_FIRST_LINE = re.compile(r"\s*(\S[^\n]*?)[ \t]*\n(\s*\n)?([^\n]*)")
+_HEADING = re.compile(r"\s*#{1,6}[ \t]+([^\n]+)")
+_FIRST_LINE = re.compile(r"\s*(\S[^\n]*)\n(\s*\n)?([^\n]*)")
 _PARENTHESIS = re.compile(r"\s*[(（][^()（）]*[)）]\Z")
 _NO_TITLE_END = tuple(".!?,;:。！？，；：…")
 _NAME_PARTS = re.compile("[ ·•・]")
@@ -223,11 +223,12 @@ def title_of(text: str) -> str:
     A heading, or a short first line without a mark at its end, before an empty or a longer line.
     """
     heading = _HEADING.match(text)
-    line = heading[1] if heading else ""
+    line = heading[1].strip("# \t") if heading else ""
     if not heading and (first := _FIRST_LINE.match(text)):
-        follows = bool(first[2]) or len(first[3]) * 2 > len(first[1]) * 3
-        if follows and not first[1].endswith(_NO_TITLE_END) and not first[1][0].islower():
-            line = first[1]
+        line = first[1].rstrip()
+        follows = bool(first[2]) or len(first[3]) * 2 > len(line) * 3
+        if not follows or line.endswith(_NO_TITLE_END) or line[0].islower():
+            return ""
     if len(line) > _TITLE_LENGTH or len(line.split()) > _TITLE_WORDS:
         return ""
     line = line.strip("*_ ")

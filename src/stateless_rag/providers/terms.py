@@ -86,10 +86,12 @@ _NUMBER = re.compile(
 _DIGIT = re.compile(r"\d")
 _POSSESSIVE = re.compile(r"(?:['’]s?|s['’])\Z")
 _END = re.compile(
-    r"[.!?]+[\"'”’»)\]]*[ \t\u00a0]+(?=[\"'“‘„«(\[]?[" + _CAPITALS + r"\d])|[。！？；]+[”’」』）]*|\s*\n\s*"
+    r"[.!?]{1,3}[\"'”’»)\]]{0,3}[ \t\u00a0]+(?=[\"'“‘„«(\[]?["
+    + _CAPITALS
+    + r"\d])|[。！？；]{1,3}[”’」』）]{0,3}|\n\s*"
 )
 _ABBREVIATED = re.compile(
-    r"(?:\b\w|\b(?:Dr|St|Mr|Mrs|Ms|Prof|Mt|Gen|Col|Lt|Sgt|Rev|Hon|No|Nr|vs|ca|approx|born|bzw|etc|ed|vol|al))\.\Z"
+    r"(?:\b\w|\b(?:Dr|St|Mr|Mrs|Ms|Prof|Mt|Gen|Col|Lt|Sgt|Rev|Hon|vs|ca|approx|bzw))\.\Z"
 )
 _OPENING = re.compile(r"[\"'“‘„«(\[*_#>\-\s]*")
 
@@ -102,11 +104,13 @@ def split_sentences(text: str) -> list[Sentence]:
         mark = match.start()
         if text[mark] == "." and _ABBREVIATED.search(text, max(start, mark - 8), mark + 1):
             continue
-        if mark > start:
-            sentences.append(Sentence(start, mark + len(match[0].rstrip())))
+        said = text[start : match.end()].rstrip()
+        if said:
+            sentences.append(Sentence(start, start + len(said)))
         start = match.end()
-    if start < len(text.rstrip()):
-        sentences.append(Sentence(start, len(text.rstrip())))
+    said = text[start:].rstrip()
+    if said:
+        sentences.append(Sentence(start, start + len(said)))
     return sentences
 
 

@@ -32,10 +32,11 @@ _FOREIGN = (
 )
 _TRANSLITERATED = re.compile(f"{_FOREIGN}{{1,8}}(?:[·•・]{_FOREIGN}{{1,8}})+")
 _KATAKANA = re.compile("[\u30a1-\u30fa\u30fc]{2,}(?:[・·][\u30a1-\u30fa\u30fc]{2,})*")
-_LATIN = re.compile(r"(?<![^\W\d_])[A-Za-z][A-Za-z0-9]*(?:[.+#\-/ ]?[A-Za-z0-9+#]+)*(?![^\W\d_]*[a-z])")
+_LATIN = re.compile(r"[A-Za-z][A-Za-z0-9+#]*(?:[.\-/ ][A-Za-z0-9+#]+){0,3}")
 _DATE = re.compile(r"\d{2,4}\s?年(?:\s?\d{1,2}\s?月(?:\s?\d{1,2}\s?日)?)?|\d{1,2}月\d{1,2}日|\d{1,2}世纪")
 _NUMBER = re.compile(
-    r"\d+(?:\.\d+)?\s?(?:多)?(?:万|亿|千|百)*\s?(?:公里|千米|米|厘米|毫米|公斤|千克|吨|平方公里|元|美元|欧元|人|岁|个|%|℃)|\d+(?:\.\d+)?\s?[万亿]"
+    r"(?<![\d.])\d{1,15}(?:\.\d{1,15})?\s?(?:多)?(?:万|亿|千|百)*\s?(?:公里|千米|米|厘米|毫米|公斤|千克|吨|平方公里|元|美元|欧元|人|岁|个|%|℃)"
+    r"|(?<![\d.])\d{1,15}(?:\.\d{1,15})?\s?[万亿]"
 )
 _SUFFIX = re.compile(
     "(?:大学|学院|中学|公司|集团|研究所|研究院|研究中心|实验室|银行|医院|机场|车站|博物馆|图书馆|出版社|语言|引擎|算法|理论|定律"
@@ -60,6 +61,7 @@ _FUNCTION = re.compile(
 )
 _LONGEST_RUN = 10
 _BOUND = 20_000
+_REPEATED = 100
 
 Made = TypeVar("Made")
 
@@ -70,13 +72,15 @@ def chinese_terms(text: str, make: Callable[[int, int, str, str], Made]) -> list
     for pattern, kind in (
         (_TRANSLITERATED, "name"),
         (_KATAKANA, "name"),
-        (_LATIN, "name"),
         (_DATE, "date"),
         (_NUMBER, "number"),
     ):
         found += [
             make(m.start(), m.end(), m[0], kind) for m in pattern.finditer(text) if m.end() - m.start() > 1
         ]
+    if 5 * len(HAN.findall(text)) > len(text):
+        # In a text of another language with some Chinese in it, Latin words are just its words.
+        found += [make(m.start(), m.end(), m[0], "name") for m in _LATIN.finditer(text) if len(m[0]) > 1]
     runs = list(_runs(text[:_BOUND]))
     repeated = _repeated_in(runs)
     for start, run in runs:
@@ -135,4 +139,5 @@ def _repeated_in(runs: list[tuple[int, str]]) -> list[str]:
     covered = {
         part for gram, count in usual.items() for part in (gram[1:], gram[:-1]) if usual.get(part) == count
     }
-    return sorted(usual.keys() - covered, key=lambda gram: (-len(gram), -usual[gram], gram))
+    often = sorted(usual.keys() - covered, key=lambda gram: (-usual[gram], -len(gram), gram))
+    return sorted(often[:_REPEATED], key=lambda gram: (-len(gram), -usual[gram], gram))

@@ -19,7 +19,7 @@ from stateless_rag.errors import InvalidReply, ProviderError
 from stateless_rag.prompts import fenced, render
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
-from stateless_rag.stages.records import ParsedReply, parse_reply
+from stateless_rag.stages.records import COMPLETE, ParsedReply, parse_reply
 from stateless_rag.text import digest, entity_key, relation_key
 from stateless_rag.types import (
     Chunk,
@@ -143,10 +143,8 @@ class LLMExtractor:
         """
         policy = context.settings.merging.key_policy
         request = _first_request(context, chunk)
-        reply = await complete(context, request)
+        reply = await complete(context, request, check=_require_usable)
         found = _parsed(reply)
-        if not (found.entities or found.relations or found.complete):
-            raise InvalidReply(_unusable(reply, found))
         for _ in range(context.settings.extraction.gleaning):
             request = _next_request(context, request, reply)
             if not _fits(context, request):
@@ -207,6 +205,14 @@ def _parsed(reply: LLMReply) -> ParsedReply:
     if not reply.truncated:
         return parsed
     return replace(parsed, warnings=_sum(parsed.warnings.items(), [("truncated", 1)]))
+
+
+def _require_usable(reply: LLMReply) -> None:
+    if COMPLETE in reply.text:
+        return
+    found = _parsed(reply)
+    if not (found.entities or found.relations or found.complete):
+        raise InvalidReply(_unusable(reply, found))
 
 
 def _unusable(reply: LLMReply, found: ParsedReply) -> str:

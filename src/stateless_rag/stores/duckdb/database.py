@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from stateless_rag.errors import StatelessRagError, StoreClosed, StoreError
+from stateless_rag.errors import StoreClosed, StoreError
 
 __all__ = ["Database", "Write", "store_error"]
 
@@ -105,20 +105,34 @@ class Database:
     def _carry_out(self, group: list[Write]) -> None:
         try:
             results = self._transaction(group)
-        except (duckdb.Error, StatelessRagError) as error:
-            for write in group:
-                if write.abandoned is not None:
-                    write.abandoned()
+        except Exception as error:  # noqa: BLE001 -- the lane goes on whatever happens; who waits is told
+            failure = self._abandon(group) or error
             if len(group) > 1:
                 for write in group:
                     self._carry_out([write])
                 return
-            _settle(group[0].future, error=_ours(error))
+            _settle(group[0].future, error=_ours(failure))
             return
         for write, result in zip(group, results, strict=True):
-            if write.committed is not None:
-                write.committed(result)
-            _settle(write.future, result=result)
+            try:
+                if write.committed is not None:
+                    write.committed(result)
+            except Exception as error:  # noqa: BLE001 -- as above
+                _settle(write.future, error=_ours(error))
+            else:
+                _settle(write.future, result=result)
+
+    @staticmethod
+    def _abandon(group: list[Write]) -> Exception | None:
+        """Tell the writes that they were rolled back; the error of one that could not cope with it."""
+        failure = None
+        for write in group:
+            try:
+                if write.abandoned is not None:
+                    write.abandoned()
+            except Exception as error:  # noqa: BLE001 -- as above
+                failure = error
+        return failure
 
     def _transaction(self, group: list[Write]) -> list[Any]:
         if self._cursor is None:
@@ -167,8 +181,8 @@ def _groups(batch: list[Write]) -> Iterator[list[Write]]:
         yield group
 
 
-def _ours(error: duckdb.Error | StatelessRagError) -> StatelessRagError:
-    if isinstance(error, StatelessRagError):
+def _ours(error: Exception) -> Exception:
+    if not isinstance(error, duckdb.Error):
         return error
     ours = store_error(error, "writing to the store")
     ours.__cause__ = error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.errors import WorkspaceMismatch
+from stateless_rag.errors import StoreError, WorkspaceMismatch
 from stateless_rag.flights import Flights
 from stateless_rag.protocols import JournalEntry, LLMReply
 from stateless_rag.stores.duckdb.database import Cursor, Write
@@ -62,7 +62,10 @@ class DuckJournal:
             start = not self._looking
             self._looking = True
         if start:
-            self._workspace.in_reader(self._look_up)
+            try:
+                self._workspace.in_reader(self._look_up)
+            except StoreError as error:
+                self._refuse(error)
         reply: LLMReply | None = await settled(future)
         return reply
 
@@ -106,12 +109,10 @@ class DuckJournal:
                     return
             try:
                 found = self._workspace.select("journal", list(wanted))
-            except BaseException as error:
+            except StoreError as error:
                 for future in wanted.values():
                     future.set_exception(error)
-                with self._lock:
-                    self._looking = False
-                raise
+                continue
             replies = {
                 row[0]: LLMReply(
                     text=row[1], prompt_tokens=row[2], completion_tokens=row[3], truncated=row[4]
@@ -120,6 +121,14 @@ class DuckJournal:
             }
             for digest, future in wanted.items():
                 future.set_result(replies.get(digest))
+
+    def _refuse(self, error: StoreError) -> None:
+        """No thread can look: tell all who wait, and let the next one try again."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, {}
+            self._looking = False
+        for future in wanted.values():
+            future.set_exception(error)
 
     # ---- vectors ---------------------------------------------------------------------------------------
 

@@ -71,12 +71,19 @@ class DocumentQueue:
             self._workspace.ensure_tables(cursor)
             append(cursor, f"{self._workspace.schema}.pending", _columns(numbered, now))
 
-        await settled(self._workspace.write(Write(apply)))
+        def committed(_: None) -> None:
+            with self._lock:
+                for claim in numbered:
+                    self._waiting[claim.sequence] = _Waiting(
+                        claim.document_id, claim.tracking_id, failed=False
+                    )
+
+        # Durable means known as pending, also if whoever submitted has been cancelled by then.
+        await settled(self._workspace.write(Write(apply, committed)))
         taken: list[Claim] = []
         with self._lock:
             for claim in numbered:
-                self._waiting[claim.sequence] = _Waiting(claim.document_id, claim.tracking_id, failed=False)
-                if claimed and claim.document_id not in self._working:
+                if claimed and claim.sequence in self._waiting and claim.document_id not in self._working:
                     self._working[claim.document_id] = claim.sequence
                     taken.append(claim)
         return taken if claimed else numbered
@@ -108,6 +115,7 @@ class DocumentQueue:
         except BaseException:
             self.release(chosen)
             raise
+        self.release(set(chosen) - {row[0] for row in found})
         return [_claim(row) for row in found]
 
     def release(self, sequences: Collection[int]) -> None:
@@ -120,14 +128,19 @@ class DocumentQueue:
         now = self._wall()
         values = [claim.attempts + 1, json.dumps(list(errors), ensure_ascii=False), now, claim.sequence]
         statement = self._workspace.sql["fail_pending"]
+
+        def committed(_: object) -> None:
+            with self._lock:
+                waiting = self._waiting.get(claim.sequence)
+                if waiting is not None:
+                    waiting.failed = True
+            self.release([claim.sequence])
+
         await settled(
-            self._workspace.write(Write(lambda cursor: cursor.execute(statement, values).fetchall()))
+            self._workspace.write(
+                Write(lambda cursor: cursor.execute(statement, values).fetchall(), committed)
+            )
         )
-        with self._lock:
-            waiting = self._waiting.get(claim.sequence)
-            if waiting is not None:
-                waiting.failed = True
-        self.release([claim.sequence])
 
     async def withdraw(self, sequences: Collection[int]) -> None:
         if not sequences:

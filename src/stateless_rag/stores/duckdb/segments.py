@@ -61,9 +61,11 @@ class Segments:
         )
         for kind, digests, removed in named:
             new = {id_: digest for id_, digest in digests.items() if id_ not in embedded}
-            if new or removed:
+            # A row that is replaced by one with the same vector is in neither.
+            gone = [id_ for id_ in removed if id_ not in digests]
+            if new or gone:
                 vectors = self._vectors(cursor, new, change.vectors)
-                self._indexes[kind].apply((list(new), vectors), removed)
+                self._indexes[kind].apply((list(new), vectors), gone)
         return self._views()
 
     def compact_if_needed(self) -> None:

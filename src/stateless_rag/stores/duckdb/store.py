@@ -51,7 +51,12 @@ class Store:
         self._cursors: list[Cursor] = []
         self._workspaces: dict[str, DuckWorkspace] = {}
         self._closed = False
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make the folder {root}: {error.strerror}; choose one that can be written to"
+            ) from error
         self._root_lock = RootLock(root)
         try:
             self._connection = _connect(root / _FILE, settings)
@@ -235,6 +240,8 @@ class Store:
         schema = schema_name(name)
         values = [name, schema, placement, self.clock.wall(), json.dumps(info)]
         record = WorkspaceRecord([name, schema, placement, 0, 0.0, json.dumps(info)])
+        if f"f_{schema}" not in self._databases:
+            self._remove_files(schema)  # a crash has left them when a workspace of this name was dropped
         places = [self._attach(record)] if placement == "own" else []
         # The file of its own first: a crash between the two leaves a file that nothing names.
         for database in [*places, self._databases[""]]:
@@ -274,7 +281,6 @@ class Store:
             raise StoreError(
                 f"workspace {record.name!r} has {workspace.claimed} documents being worked on; stop that first"
             )
-        self._workspaces.pop(record.name, None)
         root = self._databases[""]
 
         def forget(cursor: Cursor) -> None:
@@ -282,15 +288,30 @@ class Store:
             if record.placement == "root":
                 cursor.execute(workspace.sql["drop"]).fetchall()
 
-        root.run(forget)
+        workspace.mark_dropped(dropped=True)
+        try:
+            workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
+            root.run(forget)
+        except BaseException:
+            workspace.mark_dropped(dropped=False)
+            raise
+        self._workspaces.pop(record.name, None)
         if record.placement == "own":
             self._databases.pop(f"f_{record.schema}").close()
-            self._connection.cursor().execute(f"DETACH f_{record.schema}").fetchall()
-            self._own_file(record.schema).unlink(missing_ok=True)
-            Path(f"{self._own_file(record.schema)}.wal").unlink(missing_ok=True)
-        else:
-            self._connection.cursor().execute("FORCE CHECKPOINT").fetchall()
-        shutil.rmtree(self.root / "faiss" / record.schema, ignore_errors=True)
+        try:
+            with self._connection.cursor() as cursor:
+                if record.placement == "own":
+                    cursor.execute(f"DETACH f_{record.schema}").fetchall()
+                else:
+                    cursor.execute("FORCE CHECKPOINT").fetchall()
+        except duckdb.Error as error:
+            raise store_error(error, f"freeing what workspace {record.name!r} held") from error
+        self._remove_files(record.schema)
+
+    def _remove_files(self, schema: str) -> None:
+        self._own_file(schema).unlink(missing_ok=True)
+        Path(f"{self._own_file(schema)}.wal").unlink(missing_ok=True)
+        shutil.rmtree(self.root / "faiss" / schema, ignore_errors=True)
 
     def _describe(self, workspace: DuckWorkspace) -> WorkspaceInfo:
         record = workspace.record

@@ -77,6 +77,7 @@ class DuckWorkspace:
         )
         self._lock = threading.Lock()
         self._tables = False
+        self._dropped = False
         self._made = _Made()
         self._segments = Segments(self, files, store.settings)
         self._view = View(revision=record.revision)
@@ -152,6 +153,17 @@ class DuckWorkspace:
         found = await settled(self.in_reader(lambda: self.select("costs")))
         return MappingProxyType({row[0]: Usage(row[1], row[2], row[3]) for row in found})
 
+    def mark_dropped(self, *, dropped: bool) -> None:
+        """From now on refuse all work: a workspace that is created under the same name is another one."""
+        self._dropped = dropped
+
+    def _check(self) -> None:
+        if self._dropped:
+            raise self._gone()
+
+    def _gone(self) -> StoreError:
+        return StoreError(f"workspace {self.name!r} was dropped; open an engine on a new one")
+
     # ---- reading ---------------------------------------------------------------------------------------
 
     async def read(self, query: Callable[[Snapshot], Result]) -> Result:
@@ -166,19 +178,21 @@ class DuckWorkspace:
 
     def select(self, statement: str, *parameters: Any, **names: str) -> list[tuple[Any, ...]]:
         """Rows of one statement in a transaction of its own; none before the first write. Blocks."""
+        self._check()
         if not self._tables:
             return []
         with self._store.reading() as cursor:
             return cursor.execute(self._sql[statement].format(**names), list(parameters)).fetchall()
 
     def _reading(self, query: Callable[[Any], Result]) -> Result:
+        self._check()
         for _ in range(1000):
             tables, vectors = self._tables, self.dimension is not None
             with self._store.reading() as cursor:
                 row = cursor.execute(self._catalog["revision"], [self._record.schema]).fetchone()
                 cursor.fetchall()
                 if row is None:
-                    raise StoreError(f"workspace {self.name!r} was dropped")
+                    raise self._gone()
                 view = self._views.get(row[0])
                 if view is not None:
                     policy = self._record.info.get("key_policy", "casefold")
@@ -192,7 +206,12 @@ class DuckWorkspace:
     def write(self, write: Write) -> Future[Any]:
         """Queue a write in the lane of the database."""
         self._store.check()
-        then, otherwise = write.committed, write.abandoned
+        self._check()
+        apply, then, otherwise = write.apply, write.committed, write.abandoned
+
+        def unless_dropped(cursor: Cursor) -> Any:
+            self._check()
+            return apply(cursor)
 
         def committed(result: Any) -> None:
             self._made.settle(self)
@@ -204,7 +223,7 @@ class DuckWorkspace:
             if otherwise is not None:
                 otherwise()
 
-        write.committed, write.abandoned = committed, abandoned
+        write.apply, write.committed, write.abandoned = unless_dropped, committed, abandoned
         return self._database.submit(write)
 
     def ensure_tables(self, cursor: Cursor) -> None:
@@ -372,7 +391,7 @@ class DuckWorkspace:
             row = cursor.execute(self._catalog["workspace"], [self._record.schema]).fetchone()
             cursor.fetchall()
             if row is None:
-                raise StoreError(f"workspace {self.name!r} was dropped")
+                raise self._gone()
             self._record = WorkspaceRecord(row)
             found = cursor.execute(
                 self._sql["has_tables"], [self._database.alias, self._record.schema]

@@ -1,0 +1,48 @@
+# make demo    try it: 36 articles, three questions; with OPENAI_API_KEY set, an LLM answers
+# make test    the tests             make soak     the long ones, and the laws ten times as often
+# make check   lint, types, rules    make format   write the code as the linter wants it
+# make clean   remove what make made
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST_ARGS ?=
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	echo "$$python" && break; done)
+
+.PHONY: demo test soak check format clean install
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py demo-data
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/laws --hypothesis-profile=thorough --timeout=3600 $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/house_rules.py src/stateless_rag
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo-data build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install: $(INSTALLED)
+
+# Dependency groups need pip 25.1, which Python 3.11 does not bring along.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install it, or say make PYTHON=/path/to/it"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[local]" --group dev
+	touch $@

@@ -1,0 +1,58 @@
+"""All commands together, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import typer
+
+from stateless_rag.cli.documents import delete, status
+from stateless_rag.cli.ingest import ingest, resume
+from stateless_rag.cli.query import query
+from stateless_rag.cli.workspaces import create_workspace, describe_workspace, drop_workspace, list_workspaces
+from stateless_rag.errors import StatelessRagError
+from stateless_rag.settings import from_env
+
+__all__ = ["build", "run"]
+
+_HELP = """Documents in, answers with references out.
+
+With OPENAI_API_KEY or OPENAI_BASE_URL set, an LLM extracts and answers; without, the built-in parts do.
+
+Exit codes: 0 done; 1 error; 2 wrong usage; 3 some documents or files failed; 4 nothing found; 130 interrupted.
+"""
+
+
+def build() -> typer.Typer:
+    """The command line as a typer application."""
+    app = typer.Typer(
+        name="stateless-rag",
+        help=_HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for command in (ingest, query, status, delete, resume):
+        app.command()(command)
+    group = typer.Typer(help="List, describe, create and drop workspaces.", no_args_is_help=True)
+    group.command("list")(list_workspaces)
+    group.command("describe")(describe_workspace)
+    group.command("create")(create_workspace)
+    group.command("drop")(drop_workspace)
+    app.add_typer(group, name="workspaces")
+    return app
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command line; returns its exit code."""
+    try:
+        command = typer.main.get_command(build())
+        command.main(args=list(arguments), prog_name="stateless-rag", obj=from_env(environ))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    except StatelessRagError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- before any command has its console
+        return 1
+    return 0

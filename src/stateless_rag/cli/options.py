@@ -1,0 +1,75 @@
+"""What all commands share: options, exit codes, and one place that runs a command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from enum import IntEnum
+from typing import Annotated, Any
+
+import typer
+
+from stateless_rag.cli.output import Output
+from stateless_rag.errors import StatelessRagError
+from stateless_rag.settings import Configuration
+
+__all__ = ["AsJson", "Exit", "Offline", "Root", "Workspace", "configuration", "execute"]
+
+
+class Exit(IntEnum):
+    """The exit codes."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    NOTHING_FOUND = 4
+    INTERRUPTED = 130
+
+
+Root = Annotated[
+    str | None,
+    typer.Option("--root", help="Folder of the store [STATELESS_RAG_ROOT, else stateless-rag-data]."),
+]
+Workspace = Annotated[
+    str | None, typer.Option("--workspace", "-w", help="Workspace [STATELESS_RAG_WORKSPACE, else default].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no LLM and no server, even with a key set.")]
+
+
+def configuration(
+    context: typer.Context, root: str | None, workspace: str | None = None, *, offline: bool = False
+) -> Configuration:
+    """The configuration from the environment, with what the options say instead."""
+    found: Configuration = context.obj
+    if root is not None:
+        found = replace(found, root=root)
+    if workspace is not None:
+        found = replace(found, workspace=workspace)
+    return replace(found, api_key=None, base_url=None) if offline else found
+
+
+def execute(
+    output: Output,
+    command: Callable[[], Coroutine[Any, Any, Exit]],
+    *,
+    interrupted: str = "Interrupted; nothing was left half done.",
+) -> None:
+    """Run a command to its end and exit with its code; errors become a line that says what to do."""
+    try:
+        code = asyncio.run(command())
+    except StatelessRagError as error:
+        output.error(str(error))
+        code = Exit.ERROR
+    except BrokenPipeError:
+        output.leave_stdout()
+        code = Exit.ERROR
+    except OSError as error:
+        output.error(f"{error}; check that the folder exists, can be written to, and has room")
+        code = Exit.ERROR
+    except KeyboardInterrupt:
+        output.error(interrupted, label="")
+        code = Exit.INTERRUPTED
+    raise typer.Exit(int(code))

@@ -1,0 +1,144 @@
+"""The commands `workspaces list`, `describe`, `create` and `drop`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stateless_rag.cli.engines import open_engine, open_store
+from stateless_rag.cli.options import AsJson, Exit, Offline, Root, configuration, execute
+from stateless_rag.cli.output import Output, size, table
+from stateless_rag.errors import InvalidInput, WorkspaceNotFound
+from stateless_rag.settings import StoreSettings
+from stateless_rag.types import Status, WorkspaceInfo
+
+__all__ = ["create_workspace", "describe_workspace", "drop_workspace", "list_workspaces"]
+
+Name = Annotated[str, typer.Argument(help="Letters, digits, - and _; at most 64.")]
+
+
+class Placement(StrEnum):
+    """Where a workspace lies."""
+
+    ROOT = "root"
+    OWN = "own"
+
+
+def list_workspaces(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
+    """List the workspaces of a root folder with what they hold."""
+    chosen, output = configuration(context, root), Output(as_json=as_json)
+
+    async def command() -> Exit:
+        async with open_store(chosen, create=False) as store:
+            found = [await store.describe(name) for name in await store.names()]
+        if as_json:
+            output.json({"workspaces": found})
+        else:
+            columns = ("NAME", ">DOCUMENTS", ">CHUNKS", ">ENTITIES", ">RELATIONS", ">ON DISK", "EMBEDDER")
+            output.out.print(table(*columns, rows=[_row(info) for info in found]))
+        return Exit.OK
+
+    execute(output, command)
+
+
+def describe_workspace(
+    context: typer.Context, name: Name, root: Root = None, as_json: AsJson = False
+) -> None:
+    """Tell all about one workspace."""
+    chosen, output = configuration(context, root), Output(as_json=as_json)
+
+    async def command() -> Exit:
+        async with open_store(chosen, create=False) as store:
+            info = await store.describe(name)
+        if as_json:
+            output.json(info)
+        else:
+            rows = [(label, text) for label, text in _facts(info)]
+            output.out.print(table("", "", rows=rows))
+        return Exit.OK
+
+    execute(output, command)
+
+
+def create_workspace(
+    context: typer.Context,
+    name: Name,
+    placement: Annotated[
+        Placement, typer.Option(help="root: in the root's file; own: in a file of its own.")
+    ] = Placement.ROOT,
+    root: Root = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create an empty workspace, which `ingest` does by itself; here it can be given a file of its own."""
+    chosen, output = configuration(context, root, name, offline=offline), Output(as_json=as_json)
+    settings = StoreSettings(placement=placement.value)
+
+    async def command() -> Exit:
+        async with open_store(chosen, create=True) as store:
+            if name in await store.names():
+                raise InvalidInput(f"workspace {name!r} is there already; choose another name")
+        async with open_engine(chosen, create=True, note=output.note, settings=settings) as engine:
+            info = await engine.describe()
+        if as_json:
+            output.json(info)
+        else:
+            output.text(f"Workspace {name} created, embedder {info.embedder}.")
+        return Exit.OK
+
+    execute(output, command)
+
+
+def drop_workspace(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a workspace with all it holds, for good."""
+    chosen, output = configuration(context, root), Output(as_json=as_json)
+
+    async def command() -> Exit:
+        async with open_store(chosen, create=False) as store:
+            if name not in await store.names():
+                raise WorkspaceNotFound(
+                    f"there is no workspace {name!r}; `stateless-rag workspaces list` shows what is there"
+                )
+            if not yes and not (
+                output.err.is_terminal and typer.confirm(f"Remove workspace {name} for good?", err=True)
+            ):
+                raise InvalidInput(f"workspace {name!r} was not removed; say --yes to remove it")
+            await store.drop(name)
+        if as_json:
+            output.json({"dropped": name})
+        else:
+            output.text(f"Workspace {name} removed.")
+        return Exit.OK
+
+    execute(output, command)
+
+
+def _row(info: WorkspaceInfo) -> tuple[str, ...]:
+    counts = (sum(info.documents.values()), info.chunks, info.entities, info.relations)
+    return (info.name, *map(str, counts), size(info.bytes), info.embedder or "–")
+
+
+def _facts(info: WorkspaceInfo) -> list[tuple[str, str]]:
+    documents = ", ".join(f"{info.documents.get(state, 0)} {state.value}" for state in Status)
+    generations = ", ".join(f"{count} by {name}" for name, count in info.generations.items())
+    return [
+        ("name", info.name),
+        ("documents", documents),
+        ("chunks", f"{info.chunks}" + (f" ({generations})" if generations else "")),
+        ("entities", str(info.entities)),
+        ("relations", str(info.relations)),
+        ("embedder", f"{info.embedder or '–'}, dimension {info.dimension or 'not known yet'}"),
+        ("tokenizer", info.tokenizer or "–"),
+        ("names", info.key_policy),
+        ("placement", info.placement),
+        ("on disk", size(info.bytes)),
+        ("revision", str(info.revision)),
+    ]

@@ -1,0 +1,360 @@
+"""The command line: results, JSON, exit codes, messages, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stateless_rag.cli.app import run
+from stateless_rag.cli.files import find_files
+from stateless_rag.errors import InvalidInput
+from stateless_rag.settings import Configuration, from_env
+from stateless_rag.testing import FakeOpenAIServer, Faults, ServerError
+
+PROJECT = Path(__file__).parents[2]
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command in this process, in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, **environ: str) -> tuple[int, str, str]:
+        code = run(arguments, environ)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for name in ("ada-lovelace", "analytical-engine", "jacquard-loom", "zh-alan-turing", "de-konrad-zuse"):
+        text = (PROJECT / "examples" / "corpus" / f"{name}.md").read_bytes()
+        (folder / f"{name}.md").write_bytes(text)
+    return folder
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOpenAIServer]:
+    fake = FakeOpenAIServer()
+    with fake.in_thread():
+        yield fake
+
+
+def only_json(out: str) -> Any:
+    assert out.endswith("\n")
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+# ---- the way through ------------------------------------------------------------------------------------
+
+
+def test_ingest_query_status_delete(cli: Cli, corpus: Path) -> None:
+    code, out, _ = cli("ingest", "corpus")
+    assert code == 0
+    assert "5 documents ready (0 unchanged)" in out
+    code, out, err = cli("query", "Who wrote notes about the Analytical Engine?")
+    assert code == 0
+    assert err == ""
+    assert "corpus/ada-lovelace.md, characters 0–" in out
+    assert "found by vector; entity:Analytical Engine" in out
+    code, out, _ = cli("status")
+    assert code == 0
+    assert out.count("processed") == 6
+    code, out, _ = cli("delete", "corpus/ada-lovelace.md", "--json")
+    assert code == 0
+    assert len(only_json(out)["deleted"]) == 1
+    _, out, _ = cli("status", "--json")
+    assert only_json(out)["workspace"]["documents"] == {"processed": 4, "pending": 0, "failed": 0}
+    code, _, err = cli("delete", "gone")
+    assert code == 4
+    assert "gone" in err
+
+
+def test_ingesting_again_changes_nothing_and_from_another_folder_neither(
+    cli: Cli, corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cli("ingest", "corpus")
+    monkeypatch.chdir(corpus)
+    code, out, _ = cli(
+        "ingest", ".", "../corpus", "./ada-lovelace.md", "--root", "../stateless-rag-data", "--json"
+    )
+    report = only_json(out)["report"]
+    assert code == 0
+    assert [document["unchanged"] for document in report["documents"]] == [True] * 5
+    assert report["usage"] == {}
+
+
+def test_json_is_all_that_is_on_stdout(cli: Cli, corpus: Path) -> None:
+    (corpus / "binary.txt").write_bytes(b"a\0b")
+    code, out, err = cli("ingest", "corpus", "--json")
+    assert code == 3
+    assert only_json(out)["skipped"] == [{"path": "corpus/binary.txt", "reason": "a binary file"}]
+    assert "skipped corpus/binary.txt" in err
+    for arguments in (
+        ["query", "Ada"],
+        ["query", "Ada", "--only-context"],
+        ["status"],
+        ["resume"],
+        ["workspaces", "list"],
+        ["workspaces", "describe", "default"],
+        ["workspaces", "create", "other"],
+        ["workspaces", "drop", "other", "--yes"],
+    ):
+        code, out, _ = cli(*arguments, "--json")
+        assert code == 0
+        assert only_json(out)
+    _, out, _ = cli("query", "Ada Lovelace", "--json", "--stream")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert "".join(line.get("text", "") for line in lines) == lines[-1]["answer"]["text"]
+    reference = lines[-1]["answer"]["references"][0]
+    assert reference["source"] == str(corpus / "ada-lovelace.md")
+    assert reference["start"] == 0
+
+
+def test_what_files_are_read(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (corpus / ".git").mkdir()
+    (corpus / ".git" / "a.md").write_text("hidden")
+    (corpus / ".hidden.md").write_text("hidden")
+    (corpus / "image.png").write_bytes(b"\x89PNG")
+    (corpus / "sub").mkdir()
+    (corpus / "sub" / "ada-lovelace.md").write_text("Same base name.")
+    (corpus / "loop").symlink_to(corpus, target_is_directory=True)
+    names = [str(path.relative_to(corpus)) for path in find_files([corpus])]
+    assert "sub/ada-lovelace.md" in names
+    assert "ada-lovelace.md" in names
+    assert len(names) == 6
+    assert find_files([corpus / "image.png"]) == [corpus / "image.png"]
+    with pytest.raises(InvalidInput, match="no file or folder"):
+        find_files([corpus / "gone"])
+
+
+def test_unusable_files_are_reported_and_skipped(cli: Cli, corpus: Path) -> None:
+    (corpus / "latin.txt").write_bytes("Zürich".encode("latin-1"))
+    (corpus / "bom.txt").write_bytes(b"\xef\xbb\xbfPlain text.")
+    code, out, err = cli("ingest", "corpus")
+    assert code == 3
+    assert "6 documents ready" in out
+    assert "latin.txt: not UTF-8 text (byte 1); convert it first" in err
+
+
+# ---- workspaces ----------------------------------------------------------------------------------------
+
+
+def test_workspaces(cli: Cli, corpus: Path) -> None:
+    assert cli("ingest", "corpus/jacquard-loom.md", "-w", "one")[0] == 0
+    assert cli("workspaces", "create", "two", "--placement", "own")[0] == 0
+    code, out, _ = cli("workspaces", "list", "--json")
+    assert code == 0
+    found = only_json(out)["workspaces"]
+    assert [(w["name"], w["placement"], w["documents"]["processed"]) for w in found] == [
+        ("one", "root", 1),
+        ("two", "own", 0),
+    ]
+    assert cli("workspaces", "list")[1].splitlines()[1].startswith("one ")
+    assert "hashing-1-384" in cli("workspaces", "describe", "two")[1]
+    code, _, err = cli("workspaces", "create", "two")
+    assert (code, "there already" in err) == (1, True)
+    code, _, err = cli("workspaces", "drop", "two")
+    assert (code, "--yes" in err) == (1, True)
+    assert cli("workspaces", "drop", "two", "--yes")[0] == 0
+    code, _, err = cli("query", "What?", "-w", "two")
+    assert (code, "workspaces list" in err) == (1, True)
+
+
+# ---- errors and exit codes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["query", "What?"], 1, "stateless-rag ingest"),
+        (["status", "--root", "nowhere"], 1, "nowhere"),
+        (["resume"], 1, "stateless-rag ingest"),
+        (["ingest", "gone.txt"], 1, "check the path"),
+        (["ingest", "corpus", "-w", "../x"], 1, "../x"),
+        (["ingest"], 2, "PATH"),
+        (["query", "What?", "--top-k", "0"], 2, "top-k"),
+        (["frobnicate"], 2, "frobnicate"),
+        (["workspaces", "create", "a", "--placement", "moon"], 2, "moon"),
+    ],
+)
+def test_errors_say_what_to_do(
+    cli: Cli, corpus: Path, arguments: list[str], code: int, told: str, tmp_path: Path
+) -> None:
+    got, out, err = cli(*arguments)
+    assert got == code
+    assert out == ""
+    assert told in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_wrong_mode_and_nothing_found(cli: Cli, corpus: Path) -> None:
+    cli("workspaces", "create", "empty")
+    code, out, _ = cli("query", "Anything?", "-w", "empty")
+    assert code == 4
+    assert out.strip()
+    code, _, err = cli("query", "Anything?", "-w", "empty", "--mode", "wrong")
+    assert code == 1
+    assert "naive, local, global" in err
+
+
+def test_a_store_in_use_names_its_holder(cli: Cli, corpus: Path) -> None:
+    from stateless_rag.sync import Engine
+
+    with Engine.open("stateless-rag-data"):
+        code, _, err = cli("ingest", "corpus")
+    assert code == 1
+    assert str(os.getpid()) in err
+    assert cli("ingest", "corpus")[0] == 0
+
+
+# ---- the environment -----------------------------------------------------------------------------------
+
+
+def test_the_environment_becomes_a_configuration() -> None:
+    assert from_env({}) == Configuration()
+    assert from_env({"OPENAI_API_KEY": " ", "STATELESS_RAG_ROOT": ""}).offline
+    found = from_env(
+        {"OPENAI_API_KEY": "secret", "STATELESS_RAG_LLM_CALLS": "3", "STATELESS_RAG_WORKSPACE": "w"}
+    )
+    assert (found.api_key, found.llm_calls, found.workspace, found.offline) == ("secret", 3, "w", False)
+    assert "secret" not in repr(found)
+    for wrong in ("0", "-1", "many", "²"):
+        with pytest.raises(InvalidInput, match="STATELESS_RAG_LLM_CALLS"):
+            from_env({"STATELESS_RAG_LLM_CALLS": wrong})
+
+
+def test_a_wrong_environment_is_an_error_not_a_traceback(cli: Cli) -> None:
+    code, _, err = cli("status", STATELESS_RAG_LLM_CALLS="many")
+    assert code == 1
+    assert err.startswith("error: STATELESS_RAG_LLM_CALLS")
+
+
+def test_with_a_server_the_llm_extracts_and_answers(cli: Cli, corpus: Path, server: FakeOpenAIServer) -> None:
+    keyed = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.base_url, "STATELESS_RAG_ROOT": "other"}
+    code, out, _ = cli("ingest", "corpus/ada-lovelace.md", **keyed)
+    assert code == 0
+    assert "extract:" in out
+    code, out, _ = cli("query", "Who was Ada?", "--stream", **keyed)
+    assert code == 0
+    assert "Who was Ada?" in out  # the fake LLM quotes the question
+    assert "[1] corpus/ada-lovelace.md, characters 0–" in out
+    # Without a key the recorded embedding model cannot be asked, and the message says so.
+    code, _, err = cli("query", "Who was Ada?", STATELESS_RAG_ROOT="other")
+    assert code == 1
+    assert "text-embedding-3-small" in err
+    assert "OPENAI_API_KEY" in err
+    assert cli("status", STATELESS_RAG_ROOT="other")[0] == 0
+
+
+def test_a_workspace_made_offline_keeps_its_embedder(
+    cli: Cli, corpus: Path, server: FakeOpenAIServer
+) -> None:
+    cli("ingest", "corpus/ada-lovelace.md")
+    code, _, err = cli("query", "Who was Ada?", OPENAI_BASE_URL=server.base_url)
+    assert code == 0
+    assert "stays with it" in err
+    assert not [record for record in server.log if "embeddings" in record.path]
+
+
+def test_failed_documents_are_shown_and_resumed(cli: Cli, corpus: Path) -> None:
+    faults = Faults.matching("Jacquard", ServerError(status=400), times=1)
+    fake = FakeOpenAIServer(faults=faults)
+    keyed = {"OPENAI_API_KEY": "k"}
+    with fake.in_thread():
+        keyed["OPENAI_BASE_URL"] = fake.base_url
+        code, out, err = cli("ingest", "corpus/jacquard-loom.md", "corpus/ada-lovelace.md", **keyed)
+        assert code == 3
+        assert "1 failed" in out
+        assert "stateless-rag resume --root stateless-rag-data --workspace default" in err
+        code, out, _ = cli("status", "--failed")
+        assert code == 0
+        assert "tried 1 times: ProviderRejected" in out
+        code, out, _ = cli("resume", "--json", **keyed)
+        assert code == 0
+        assert only_json(out)["counts"] == {"processed": 1}
+
+
+# ---- processes -----------------------------------------------------------------------------------------
+
+
+def test_python_m_and_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stateless_rag", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert "Exit codes: 0 done; 1 error; 2 wrong usage; 3 some" in done.stdout
+
+
+def test_ctrl_c_leaves_a_workspace_that_resumes(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    with FakeOpenAIServer(latency=30.0).in_thread() as slow:
+        environ = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": slow.base_url}
+        child = subprocess.Popen(
+            [sys.executable, "-m", "stateless_rag", "ingest", "corpus"],
+            cwd=tmp_path,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + 60
+        while not slow.log and time.monotonic() < until:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert "stateless-rag resume --root stateless-rag-data --workspace default" in err
+    assert only_json(cli("status", "--json")[1])["workspace"]["documents"]["pending"] == 5
+    with FakeOpenAIServer().in_thread() as quick:
+        code, out, _ = cli("resume", "--json", OPENAI_API_KEY="k", OPENAI_BASE_URL=quick.base_url)
+    assert code == 0
+    assert only_json(out)["counts"] == {"processed": 5}
+
+
+def test_the_demo_runs_twice(tmp_path: Path) -> None:
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(PROJECT / "examples" / "demo.py"), str(tmp_path / "demo")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert "36 documents ready (0 unchanged" in said[0]
+    assert "36 documents ready (36 unchanged" in said[1]
+    assert said[1].count("Entities that led there:") == 3
+    assert "characters 0–" in said[1]
+
+
+def test_the_demo_streams_an_answer_with_a_server(tmp_path: Path, server: FakeOpenAIServer) -> None:
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "examples" / "demo.py"), str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.base_url},
+    )
+    assert done.returncode == 0, done.stdout
+    assert "36 documents ready" in done.stdout
+    assert sum(record.stream for record in server.log) == 3
