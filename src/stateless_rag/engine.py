@@ -360,7 +360,7 @@ class Engine:
     def _check(self) -> None:
         if self._closed:
             raise StoreClosed(f"the engine on workspace {self.name!r} is closed; open it again")
-        self._store.check()
+        self._workspace.check()
 
     def _asking(self) -> Context:
         return self._context.derive(meter=Meter(), priority=Priority.QUERY)

@@ -236,7 +236,7 @@ def _refold_aliased(
 
 
 def _merged(one: Mentions, other: Mentions) -> Mentions:
-    return list({*one[0], *other[0]}), list({*one[1], *other[1]})
+    return list(dict.fromkeys([*one[0], *other[0]])), list(dict.fromkeys([*one[1], *other[1]]))
 
 
 def _without(mentions: Mentions, chunks: Collection[int]) -> Mentions:
@@ -305,8 +305,12 @@ def _folding(
         removed_entities=tuple(sorted(gone & old_entities.keys())),
         relations=tuple(changed_relations),
         removed_relations=tuple(sorted(gone_relations & old_relations.keys())),
-        entity_mentions=tuple((entity_row_id(resolve(mention.key)), mention) for mention in set(new[0])),
-        relation_mentions=tuple((_relation_id(mention, resolve), mention) for mention in set(new[1])),
+        entity_mentions=tuple(
+            (entity_row_id(resolve(mention.key)), mention) for mention in dict.fromkeys(new[0])
+        ),
+        relation_mentions=tuple(
+            (_relation_id(mention, resolve), mention) for mention in dict.fromkeys(new[1])
+        ),
         remention=remention,
         stored_vectors=frozenset(stored),
     )

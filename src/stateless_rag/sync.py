@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Collection, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -47,20 +48,43 @@ class Runner:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stateless-rag-sync", daemon=True)
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="stateless-rag-sync", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        # Here, because the thread that closes the runner may have a running loop of its own.
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the loop was stopped."""
+        return self._closed
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine to its end; an interrupt (Ctrl-C) cancels it and waits until it has let go."""
-        if not self._thread.is_alive():
+        if self._closed:
             coroutine.close()
             raise StoreClosed("the engine is closed; open it again")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        tasks: Future[asyncio.Task[Result]] = Future()
+        let_go = threading.Event()
+
+        def start() -> None:
+            task = self._loop.create_task(coroutine)
+            task.add_done_callback(lambda _: let_go.set())
+            tasks.set_result(task)
+
+        self._loop.call_soon_threadsafe(start)
         try:
-            return future.result()
+            let_go.wait()
         except BaseException:
-            future.cancel()
+            self._loop.call_soon_threadsafe(lambda: tasks.result().cancel())
+            let_go.wait()
             raise
+        return tasks.result().result()
 
     def iterate(self, source: AsyncGenerator[Result]) -> Iterator[Result]:
         """What an async generator yields; leaving early closes it."""
@@ -71,16 +95,15 @@ class Runner:
                 except StopAsyncIteration:
                     return
         finally:
-            self.run(_closed(source))
+            if not self._closed:  # closing the runner has closed the source
+                self.run(_closed(source))
 
     def close(self) -> None:
-        """Stop the loop."""
-        if self._thread.is_alive():
+        """Stop the loop. May be called twice."""
+        if not self._closed:
+            self._closed = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
 
 
 class Engine:
@@ -114,11 +137,12 @@ class Engine:
 
     def close(self) -> None:
         """Close the engine and its loop. May be called twice."""
+        if self._runner.closed:
+            return
         try:
             self._runner.run(self._engine.close())
-        except StoreClosed:
-            return
-        self._runner.close()
+        finally:
+            self._runner.close()
 
     @property
     def name(self) -> str:

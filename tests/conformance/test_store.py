@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import pytest
 from stateless_rag.engine import Engine
 from stateless_rag.errors import InvalidWorkspaceName, StoreError, WorkspaceMismatch, WorkspaceNotFound
 from stateless_rag.protocols import Claim, Snapshot, VectorKind
+from stateless_rag.providers import O200kTokenizer
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -70,8 +72,14 @@ async def store(kind: DuckDBRoot) -> AsyncIterator[Store]:
     await opened.close()
 
 
+@cache
+def tokenizer() -> O200kTokenizer:
+    return O200kTokenizer()
+
+
 async def engine_on(store: Store, name: str, **options: Any) -> Engine:
-    return await Engine.open(store, name, llm=DeterministicLLM(), embedder=DeterministicEmbedder(), **options)
+    options = {"llm": DeterministicLLM(), "embedder": DeterministicEmbedder(), "tokenizer": tokenizer(), **options}
+    return await Engine.open(store, name, **options)
 
 
 # ---- names ---------------------------------------------------------------------------------------------
@@ -290,19 +298,19 @@ async def test_an_engine_on_a_dropped_workspace_does_not_see_its_successor(store
 
 async def refuses_everything(engine: Engine) -> None:
     for call in (
-        engine.insert(Document("More Mary.", id="m")),
-        engine.submit(Document("More Mary.", id="m")),
-        engine.retrieve("Oscar?", mode="naive"),
-        engine.query("Oscar?", mode="naive", low_level_keywords=("Oscar",)),
-        engine.delete("d"),
-        engine.documents(),
-        engine.describe(),
-        engine.alias("Oscar", "Otto"),
-        engine.resume(),
-        engine.costs(),
+        lambda: engine.insert(Document("More Mary.", id="m")),
+        lambda: engine.submit(Document("More Mary.", id="m")),
+        lambda: engine.retrieve("Oscar?", mode="naive"),
+        lambda: engine.query("Oscar?", mode="naive", low_level_keywords=("Oscar",)),
+        lambda: engine.delete("d"),
+        engine.documents,
+        engine.describe,
+        lambda: engine.alias("Oscar", "Otto"),
+        engine.resume,
+        engine.costs,
     ):
         with pytest.raises(StoreError, match="dropped"):
-            await call
+            await call()
 
 
 async def test_a_workspace_that_is_worked_on_is_not_dropped(store: Store) -> None:

@@ -96,9 +96,7 @@ def metadata() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def documents(ids: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Document]:
-    return st.builds(
-        Document, texts(), id=ids or st.sampled_from(IDS), source=st.none(), metadata=metadata()
-    )
+    return st.builds(Document, texts(), id=ids or st.sampled_from(IDS), source=st.none(), metadata=metadata())
 
 
 @st.composite
@@ -154,6 +152,8 @@ class StatementLLM:
         self.calls[request.purpose] += 1
         if request.purpose == "summarize":
             return LLMReply(text=summary_in(request.prompt), prompt_tokens=1, completion_tokens=1)
+        if request.purpose == "keywords":
+            return LLMReply(text='{"high_level_keywords": ["work"], "low_level_keywords": ["Ada", "Zuse"]}')
         text = text_of_chunk(request.prompt)
         self.asked.append(text)
         if self.broken and FAILING in text:

@@ -7,21 +7,29 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 from laws.generators import StatementLLM, WordTokenizer, settings
-
 from stateless_rag.engine import Engine
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document, Mode
 
 STATEMENTS = (
-    "entity | Ada | Person | wrote the first program\nrelation | ADA | Babbage | letters, work, money | wrote to each other",
-    "relation | Babbage | ada | friendship, work | were friends\nentity | Zuse | Person | built the Z3\n\n"
-    "entity | ada | Place | a town\nentity | Ada | Machine | a language\nentity | ADA | Person | a countess",
-    "relation | Zuse | Babbage | work | never met\nrelation | Zuse | Ada | work | never met either\n\n"
-    "entity | Babbage | Machine | counts\nentity | babbage | Person | counted\nentity | Babbage | Place | a shop",
+    """entity | Ada | Person | wrote the first program
+relation | ADA | Babbage | letters, work, money | wrote to each other""",
+    """relation | Babbage | ada | friendship, work | were friends
+entity | Zuse | Person | built the Z3
+
+entity | ada | Place | a town
+entity | Ada | Machine | a language
+entity | ADA | Person | a countess""",
+    """relation | Zuse | Babbage | work | never met
+relation | Zuse | Ada | work | never met either
+
+entity | Babbage | Machine | counts
+entity | babbage | Person | counted
+entity | Babbage | Place | a shop""",
     "",
 )
 PROSE = (
@@ -35,15 +43,17 @@ PROSE = (
 async def answers(engine: Engine) -> dict[str, object]:
     found: dict[str, object] = {}
     for mode in get_args(Mode):
-        retrieval = await engine.retrieve("Who wrote to Charles Babbage about the Analytical Engine?", mode=mode)
+        retrieval = await engine.retrieve(
+            "Who wrote to Charles Babbage about the Analytical Engine?", mode=mode
+        )
         counts = [len(retrieval.passages), len(retrieval.entities), len(retrieval.relations)]
-        found[mode] = [counts, repr(replace(retrieval, timings={}, usage={}))]
+        found[mode] = [counts, repr(replace(retrieval, timings={}, usage={}, revision=0))]
     return found
 
 
 async def main() -> None:
     found = {}
-    providers = {
+    providers: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
         "statements": (StatementLLM(), DeterministicEmbedder(16), STATEMENTS),
         "llm": (DeterministicLLM(), DeterministicEmbedder(16), PROSE),
         "built-in": (None, None, PROSE),

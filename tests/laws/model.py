@@ -23,7 +23,6 @@ from laws.generators import (
     settings,
     summary,
 )
-
 from stateless_rag.calls import vector_digest
 from stateless_rag.context import Context
 from stateless_rag.stages.chunk import chunk
@@ -58,8 +57,10 @@ class Held:
     broken: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(eq=False)
 class Submitted:
+    """One submission; another of the same document is another."""
+
     document: Document
     attempts: int = 0
 
@@ -175,9 +176,13 @@ class Model:
             ],
             "mentions": [*map(self._entity_mention, entities), *map(self._relation_mention, relations)],
             "entities": [self._entity(*group, named) for group in self._entity_groups(entities).items()],
-            "relations": [self._relation(*group, named) for group in self._relation_groups(relations).items()],
+            "relations": [
+                self._relation(*group, named) for group in self._relation_groups(relations).items()
+            ],
             "aliases": [{"key": key, "target": target} for key, target in self.aliases.items()],
-            "pending": [pending(submitted.document) | {"failed": submitted.attempts} for submitted in self.queue],
+            "pending": [
+                pending(submitted.document) | {"failed": submitted.attempts} for submitted in self.queue
+            ],
         }
         return {name: in_order(rows) for name, rows in found.items()} | {"vectors": vectors_of(embedded)}
 
@@ -296,9 +301,7 @@ class Model:
             "keywords": "\x1f".join(sorted(words)),
             "description": description,
             "weight": chunks,
-            "state": state(
-                [chunks, ahead, back, ordered(left_names), ordered(right_names), words, chosen]
-            ),
+            "state": state([chunks, ahead, back, ordered(left_names), ordered(right_names), words, chosen]),
             "vector": named(f"{', '.join(sorted(words))}\t{ends[0]}\n{ends[1]}\n{description}"),
         }
 
@@ -350,7 +353,7 @@ def read(piece: Chunk) -> tuple[set[EntitySaid], set[RelationSaid]]:
 
 
 def majority(counts: Mapping[str, int]) -> str:
-    return sorted(counts, key=lambda value: (-counts[value], value))[0]
+    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def smallest(salt: str, texts: Iterable[str], k: int) -> list[str]:

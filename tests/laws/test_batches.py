@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from laws.generators import StatementLLM, aliases, corpora, settings
 from laws.profiles import examples
 from laws.workspaces import contents, new_model, new_store, opened
-
 from stateless_rag.engine import Engine
 from stateless_rag.limits import Limits
 from stateless_rag.types import Document
@@ -49,8 +49,8 @@ async def told_at_once(documents: list[Document], pairs: list[tuple[str, str]]) 
 
 
 @given(histories())
-@examples(25)
-def test_batches_and_order_do_not_matter(history):
+@examples(15)
+def test_batches_and_order_do_not_matter(history: Any) -> None:
     documents, pairs, steps = history
 
     async def check() -> None:
@@ -70,8 +70,8 @@ def test_batches_and_order_do_not_matter(history):
 
 
 @given(histories(), st.integers(1, 4), st.sampled_from((1, 3, 512)))
-@examples(25)
-def test_concurrency_does_not_matter(history, slots, commit_chunks):
+@examples(15)
+def test_concurrency_does_not_matter(history: Any, slots: Any, commit_chunks: Any) -> None:
     documents, pairs, steps = history
 
     async def check() -> None:
@@ -94,7 +94,7 @@ def test_concurrency_does_not_matter(history, slots, commit_chunks):
 
 @given(corpora(min_size=2))
 @examples(10)
-def test_one_by_one_with_submit_and_work_is_the_same(documents):
+def test_one_by_one_with_submit_and_work_is_the_same(documents: Any) -> None:
     async def check() -> None:
         async with new_store() as store, opened(store) as engine:
             await engine.submit(documents)

@@ -23,7 +23,7 @@ def run(seed: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(child)], env=environment, stdout=subprocess.PIPE)
 
 
-def test_two_hash_seeds_give_the_same():
+def test_two_hash_seeds_give_the_same() -> None:
     found: list[Any] = []
     with run("1") as one, run("20251") as other:
         for child in (one, other):
@@ -32,6 +32,8 @@ def test_two_hash_seeds_give_the_same():
             found.append(json.loads(out))
     assert found[0] == found[1]
     for name, (held, answers) in found[0].items():
-        assert held["entities"] and held["relations"], f"{name} extracted nothing: the test would prove nothing"
+        assert held["entities"] and held["relations"], (
+            f"{name} extracted nothing: the test would prove nothing"
+        )
         counts, _ = answers["mix"]
         assert all(counts), f"{name} found nothing: the test would prove nothing"

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from laws import generators
 from laws.generators import IDS, KEYS, CountingEmbedder, StatementLLM, WordTokenizer, documents
 from laws.model import Model
 from laws.profiles import examples
 from laws.workspaces import contents, copied, new_model
-
 from stateless_rag.engine import Engine
 from stateless_rag.errors import InvalidInput
+from stateless_rag.types import Document
 
 batches = st.lists(documents(), min_size=1, max_size=3)
 some_ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True)
@@ -75,7 +76,7 @@ class Workspace(RuleBasedStateMachine):
         held = sorted(self.model.held)
         if held:
             old = self.model.held[data.draw(st.sampled_from(held))].document
-            new = generators.Document(data.draw(generators.versions(old.text)), id=old.id)
+            new = Document(data.draw(generators.versions(old.text)), id=old.id)
             self.insert([new])
 
     @rule()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from laws.generators import KEYS, StatementLLM, corpora, documents, settings
 from laws.profiles import examples
 from laws.workspaces import check_no_orphans, check_views, contents, new_store, opened
-
 from stateless_rag.commit import Batch, commit
 from stateless_rag.errors import InvalidInput
 from stateless_rag.testing.dump import dump
@@ -22,7 +23,7 @@ TEXT = "entity | Ada | Person | counts\nrelation | Ada | Zuse | work | never met
 
 @given(corpora(min_size=2), st.lists(documents(), max_size=3), st.data())
 @examples(15)
-def test_nothing_is_left_over_when_writers_race(first, second, data):
+def test_nothing_is_left_over_when_writers_race(first: Any, second: Any, data: Any) -> None:
     """Inserts, updates, deletes and aliases at once, on two engines: no telling who wins, but all is whole."""
     gone = data.draw(st.lists(st.sampled_from([str(d.id) for d in first]), max_size=2, unique=True))
     name, target = data.draw(st.permutations(KEYS))[:2]
@@ -54,7 +55,7 @@ def test_nothing_is_left_over_when_writers_race(first, second, data):
 
 @given(st.permutations(KEYS[:3]))
 @examples(5)
-def test_aliases_given_at_once_never_make_a_circle(keys):
+def test_aliases_given_at_once_never_make_a_circle(keys: Any) -> None:
     """Two who do not see each other's alias: one of them is told, and nothing hangs."""
 
     async def check() -> None:
@@ -71,7 +72,7 @@ def test_aliases_given_at_once_never_make_a_circle(keys):
 
 
 @pytest.mark.parametrize("table", ["documents", "chunks", "mentions", "entities", "relations", "vectors"])
-async def test_the_check_notices_a_missing_row(table):
+async def test_the_check_notices_a_missing_row(table: Any) -> None:
     async with new_store() as store, opened(store) as engine:
         await engine.insert([TEXT])
         found = await dump(engine)
@@ -89,26 +90,27 @@ async def test_the_check_notices_a_missing_row(table):
 class Late:
     """A workspace whose first commit comes after something else was committed."""
 
-    def __init__(self, workspace, first):
+    def __init__(self, workspace: Any, first: Any) -> None:
         self._workspace = workspace
         self._first = first
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._workspace, name)
 
-    async def commit(self, change):
+    async def commit(self, change: Any) -> int:
         first, self._first = self._first, None
         if first is not None:
             await first
-        return await self._workspace.commit(change)
+        revision: int = await self._workspace.commit(change)
+        return revision
 
 
 @pytest.mark.parametrize("known", [(), ("entity | Zuse | Person | counts",)])
-async def test_an_alias_holds_for_what_is_committed_while_it_is_computed(known):
+async def test_an_alias_holds_for_what_is_committed_while_it_is_computed(known: Any) -> None:
     async with new_store() as store, opened(store) as engine:
         await engine.insert(known)
         context = engine.context.derive(journal=engine._workspace.journal)
-        late = Late(engine._workspace, engine.insert([TEXT]))
+        late: Any = Late(engine._workspace, engine.insert([TEXT]))
         await commit(context, late, Batch(aliases={"ada": "zuse"}))
         found = await contents(engine)
         assert [row["key"] for row in found["entities"]] == ["zuse"]

@@ -11,14 +11,18 @@ from typing import Any
 
 from laws.generators import CountingEmbedder, StatementLLM, WordTokenizer, settings
 from laws.model import Model
-
 from stateless_rag.engine import Engine
 from stateless_rag.limits import Limits
+from stateless_rag.protocols import VectorKind
 from stateless_rag.settings import Settings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing.dump import dump
 
-KINDS = (("chunk", "chunks"), ("entity", "entities"), ("relation", "relations"))
+KINDS: tuple[tuple[VectorKind, str], ...] = (
+    ("chunk", "chunks"),
+    ("entity", "entities"),
+    ("relation", "relations"),
+)
 
 
 @contextmanager
@@ -108,7 +112,7 @@ def check_views(engine: Engine, found: dict[str, Any]) -> None:
         held = view.vectors.get(kind)
         ids = [] if held is None else held.ids().tolist()
         assert ids == sorted(row["id"] for row in found[table]), f"the {kind} index holds other rows"
-    edges = {id_: ends for id_, ends in view.graph.endpoints([r["id"] for r in found["relations"]]).items()}
+    edges = dict(view.graph.endpoints([row["id"] for row in found["relations"]]))
     assert edges == {row["id"]: (row["left_id"], row["right_id"]) for row in found["relations"]}
     assert sorted(view.graph.to_rustworkx().edges()) == sorted(edges)
     assert dict(view.aliases) == {row["key"]: row["target"] for row in found["aliases"]}

@@ -136,9 +136,7 @@ def held(module: ModuleType) -> dict[str, Any]:
     return {
         name: value
         for name, value in names.items()
-        if not name.rpartition(".")[2].startswith(
-            ("__", "_abc_", "_member_", "_value2member", "_hashable", "_unhashable")
-        )
+        if not name.rpartition(".")[2].startswith(PYTHONS_OWN)
     }
 
 

@@ -92,15 +92,14 @@ class DocumentQueue:
         self, limit: int, *, ids: Collection[str] | None, tracking_id: str | None, failed: bool
     ) -> Sequence[Claim]:
         with self._lock:
-            newest: dict[str, int] = {}
-            for sequence, waiting in self._waiting.items():
-                newest[waiting.document_id] = max(sequence, newest.get(waiting.document_id, 0))
+            newest = self._newest()
+            wanted = {w.document_id for w in self._waiting.values() if w.tracking_id == tracking_id}
             chosen = [
                 sequence
                 for document_id, sequence in newest.items()
                 if document_id not in self._working
                 and (ids is None or document_id in ids)
-                and (tracking_id is None or self._waiting[sequence].tracking_id == tracking_id)
+                and (tracking_id is None or document_id in wanted)
                 and (failed or not self._waiting[sequence].failed)
             ]
             chosen = sorted(chosen)[:limit]
@@ -180,13 +179,24 @@ class DocumentQueue:
         return sequence in self._waiting
 
     def unfinished(self, tracking_id: str) -> set[int]:
-        """The submissions of one tracking id that neither were committed nor have failed."""
+        """The submissions of one tracking id that neither were committed nor have failed.
+
+        The newest submission of a document decides: if it failed, nobody will try the older ones.
+        """
         with self._lock:
+            newest = self._newest()
             return {
                 sequence
                 for sequence, waiting in self._waiting.items()
-                if waiting.tracking_id == tracking_id and not waiting.failed
+                if waiting.tracking_id == tracking_id
+                and not self._waiting[newest[waiting.document_id]].failed
             }
+
+    def _newest(self) -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for sequence, waiting in self._waiting.items():
+            newest[waiting.document_id] = max(sequence, newest.get(waiting.document_id, 0))
+        return newest
 
     def waiting(self, ids: Collection[str] | None) -> dict[str, list[int]]:
         """What is pending, by document."""

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -47,6 +47,7 @@ class Store:
         self.catalog_sql = load_statements("catalog.sql")
         self.workspace_sql = load_statements("workspace.sql")
         self._lock = threading.RLock()
+        self._cursor_lock = threading.Lock()  # of its own: changes of the catalog wait for the lane's cursor
         self._local = threading.local()
         self._cursors: list[Cursor] = []
         self._workspaces: dict[str, DuckWorkspace] = {}
@@ -184,7 +185,7 @@ class Store:
         return result
 
     def _cursor(self) -> Cursor:
-        with self._lock:
+        with self._cursor_lock:
             cursor = self._connection.cursor()
             self._cursors.append(cursor)
             return cursor
@@ -368,15 +369,20 @@ class Store:
                 return
             self._root_lock.check()
             self._closed = True
-        self._catalog.shutdown(wait=True)
-        self._readers.shutdown(wait=True)
-        for workspace in self._workspaces.values():
-            workspace.collect()
-        self._writers.shutdown(wait=True)
-        for cursor in self._cursors:
-            cursor.close()
-        self._connection.close()
-        self._root_lock.release()
+        try:
+            self._catalog.shutdown(wait=True)
+            self._readers.shutdown(wait=True)
+            with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
+                for workspace in self._workspaces.values():
+                    workspace.collect()
+            self._writers.shutdown(wait=True)
+        finally:
+            for cursor in self._cursors:
+                cursor.close()
+            try:
+                self._connection.close()
+            finally:
+                self._root_lock.release()
 
 
 def _root_path(root: str | Path) -> Path:

@@ -157,7 +157,12 @@ class DuckWorkspace:
         """From now on refuse all work: a workspace that is created under the same name is another one."""
         self._dropped = dropped
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise StoreError if the workspace was dropped, StoreClosed if the store was closed."""
+        self._store.check()
+        self._refuse_if_dropped()
+
+    def _refuse_if_dropped(self) -> None:
         if self._dropped:
             raise self._gone()
 
@@ -178,14 +183,14 @@ class DuckWorkspace:
 
     def select(self, statement: str, *parameters: Any, **names: str) -> list[tuple[Any, ...]]:
         """Rows of one statement in a transaction of its own; none before the first write. Blocks."""
-        self._check()
+        self._refuse_if_dropped()
         if not self._tables:
             return []
         with self._store.reading() as cursor:
             return cursor.execute(self._sql[statement].format(**names), list(parameters)).fetchall()
 
     def _reading(self, query: Callable[[Any], Result]) -> Result:
-        self._check()
+        self._refuse_if_dropped()
         for _ in range(1000):
             tables, vectors = self._tables, self.dimension is not None
             with self._store.reading() as cursor:
@@ -205,12 +210,11 @@ class DuckWorkspace:
 
     def write(self, write: Write) -> Future[Any]:
         """Queue a write in the lane of the database."""
-        self._store.check()
-        self._check()
+        self.check()
         apply, then, otherwise = write.apply, write.committed, write.abandoned
 
         def unless_dropped(cursor: Cursor) -> Any:
-            self._check()
+            self._refuse_if_dropped()
             return apply(cursor)
 
         def committed(result: Any) -> None:
