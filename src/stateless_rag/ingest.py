@@ -143,7 +143,8 @@ class Ingest:
         tasks = [*extractors, committer, feeder]
         try:
             await _all_or_first_error(feeder, tasks)
-            await _all_or_first_error(self._task(self._drained()), tasks)
+            tasks.append(drained := asyncio.create_task(self._drained()))
+            await _all_or_first_error(drained, tasks)
             for _ in extractors:
                 self._chunks.put_nowait(None)
             self._ready.put_nowait(None)
@@ -151,8 +152,10 @@ class Ingest:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._workspace.release(self._claimed)
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await self._workspace.release(self._claimed)
         return self._finish()
 
     @property

@@ -309,15 +309,21 @@ def test_ctrl_c_leaves_a_workspace_that_resumes(cli: Cli, corpus: Path, tmp_path
             [sys.executable, "-m", "stateless_rag", "ingest", "corpus"],
             cwd=tmp_path,
             env=environ,
+            # Where the tests run in the background, SIGINT may be ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        until = time.monotonic() + 60
-        while not slow.log and time.monotonic() < until:
-            time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
+        try:
+            until = time.monotonic() + 60
+            while not slow.log and time.monotonic() < until:
+                time.sleep(0.05)
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
+            child.wait()
     assert child.returncode == 130
     assert out == ""
     assert "Traceback" not in err

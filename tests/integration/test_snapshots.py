@@ -17,14 +17,16 @@ import pytest
 from stateless_rag.engine import Engine
 from stateless_rag.protocols import LLMReply, LLMRequest, Snapshot, StreamPart, VectorKind
 from stateless_rag.providers import O200kTokenizer
-from stateless_rag.settings import ExtractSettings, Settings, StoreSettings
+from stateless_rag.settings import ChunkSettings, ExtractSettings, Settings, StoreSettings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.types import Document
 
 MODES = ("naive", "local", "global", "hybrid", "mix")
 KINDS: tuple[VectorKind, ...] = ("chunk", "entity", "relation")
-SETTINGS = Settings(extraction=ExtractSettings(gleaning=0))
+SETTINGS = Settings(
+    chunking=ChunkSettings(strategy="separator", separator_only=True), extraction=ExtractSettings(gleaning=0)
+)
 MARK = re.compile(r"Gen(\d+)x")
 
 
@@ -124,14 +126,13 @@ async def test_the_files_may_be_lost_or_damaged(tmp_path: Path, placement: Any) 
 # ---- searches beside commits ----------------------------------------------------------------------------
 
 
-def generation(number: int) -> list[Document]:
-    """Documents that say in every chunk, entity and relation of which generation they are."""
-    return [
-        Document(
-            f"Gen{number}x Person{n} met Gen{number}x Town{n}. Gen{number}x Hub saw Gen{number}x Person{n}.", id=f"d{n}"
-        )
+def generation(number: int) -> Document:
+    """A document that says in every chunk, entity and relation of which generation it is."""
+    chunks = (
+        f"Gen{number}x Person{n} met Gen{number}x Town{n}. Gen{number}x Hub saw Gen{number}x Person{n}."
         for n in range(12)
-    ]
+    )
+    return Document("\n\n".join(chunks), id="d")
 
 
 def marks(value: object) -> set[str]:

@@ -122,12 +122,13 @@ class SlowLLM(DeterministicLLM):
 
 
 def test_ctrl_c_cancels_and_waits_until_all_is_let_go(tmp_path: Path) -> None:
-    llm = SlowLLM()
+    llm, main = SlowLLM(), threading.main_thread()
+    assert main.ident is not None
     engine = Engine.open(tmp_path, llm=llm, embedder=DeterministicEmbedder())
 
     def press() -> None:
         llm.begun.wait(10)
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(main.ident, signal.SIGINT)
 
     finger = threading.Thread(target=press)
     finger.start()

@@ -134,9 +134,7 @@ def held(module: ModuleType) -> dict[str, Any]:
         if isinstance(value, type) and value.__module__ == module.__name__:
             names.update({f"{module.__name__}.{key}.{inner}": v for inner, v in vars(value).items()})
     return {
-        name: value
-        for name, value in names.items()
-        if not name.rpartition(".")[2].startswith(PYTHONS_OWN)
+        name: value for name, value in names.items() if not name.rpartition(".")[2].startswith(PYTHONS_OWN)
     }
 
 

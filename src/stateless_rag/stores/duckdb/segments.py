@@ -129,7 +129,10 @@ class Segments:
             self._busy.release()
 
     def _compact_one(self, kind: VectorKind, index: VectorIndex) -> None:
-        revision, view = self._workspace.revision, index.view
+        # What is committed: the index may hold rows of a commit that is rolled back yet.
+        revision, view = self._workspace.committed_view(kind)
+        if view is None:
+            return
         base = index.build_base(view, lambda ids: self._workspace.exact_vectors(kind, ids))
         recorded = None
         if base is not None:

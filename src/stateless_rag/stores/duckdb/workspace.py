@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from stateless_rag.protocols import Vectors
     from stateless_rag.stores.duckdb.store import Store
+    from stateless_rag.stores.faiss.segments import VectorView
 
 __all__ = ["DuckWorkspace", "WorkspaceRecord"]
 
@@ -418,6 +419,11 @@ class DuckWorkspace:
         view = self._view
         self._view = View(revision=view.revision, vectors=vectors, graph=view.graph, aliases=view.aliases)
         self._views[view.revision] = self._view
+
+    def committed_view(self, kind: VectorKind) -> tuple[int, VectorView | None]:
+        """The last committed revision, and its vectors of a kind."""
+        view = self._view
+        return view.revision, view.vectors.get(kind)
 
     def record_base(self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None) -> None:
         """Record which file holds the base of a kind; only the lane may call it."""
