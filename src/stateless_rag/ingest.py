@@ -237,11 +237,19 @@ class Ingest:
                 await self._same_text(work, known, rows.get(claim.document_id, []))
             else:
                 new.append(work)
-        cut = await asyncio.to_thread(
-            lambda: [tuple(chunk(self._context, _document(work.claim))) for work in new]
-        )
+        cut = await asyncio.to_thread(lambda: [self._cut(work.claim) for work in new])
         for work, chunks in zip(new, cut, strict=True):
-            self._start(work, chunks, rows.get(work.claim.document_id, []))
+            if isinstance(chunks, InvalidInput):
+                await self._fail(work, f"{type(chunks).__name__}: {chunks}")
+            else:
+                self._start(work, chunks, rows.get(work.claim.document_id, []))
+
+    def _cut(self, claim: Claim) -> tuple[Chunk, ...] | InvalidInput:
+        """A document's chunks; one that cannot be cut fails, and does not stop the others."""
+        try:
+            return tuple(chunk(self._context, _document(claim)))
+        except InvalidInput as error:
+            return error
 
     async def _same_text(self, work: _Work, known: DocumentRow, rows: Sequence[ChunkRow]) -> None:
         """A document that is there already, at most with other metadata: nothing is paid."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Collection, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +86,7 @@ class Runner:
             raise
         return tasks.result().result()
 
-    def iterate(self, source: AsyncGenerator[Result]) -> Iterator[Result]:
+    def iterate(self, source: AsyncGenerator[Result]) -> Generator[Result, None, None]:
         """What an async generator yields; leaving early closes it."""
         try:
             while True:
@@ -158,7 +158,9 @@ class Engine:
         """Take documents in; returns when each is committed or has failed."""
         return self._runner.run(self._engine.insert(documents, tracking_id=tracking_id))
 
-    def insert_events(self, documents: Documents, *, tracking_id: str | None = None) -> Iterator[Event]:
+    def insert_events(
+        self, documents: Documents, *, tracking_id: str | None = None
+    ) -> Generator[Event, None, None]:
         """As `insert`, but yields the progress."""
         return self._runner.iterate(self._engine.insert_events(documents, tracking_id=tracking_id))
 
@@ -192,7 +194,7 @@ class Engine:
 
     def stream(
         self, question: str, *, options: QueryOptions | None = None, **changes: Any
-    ) -> Iterator[str | Answer]:
+    ) -> Generator[str | Answer, None, None]:
         """As `query`, but yields the text as it comes, and last the Answer."""
         return self._runner.iterate(self._engine.stream(question, options=options, **changes))
 

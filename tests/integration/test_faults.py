@@ -202,11 +202,9 @@ async def test_a_stream_that_breaks_in_the_middle(tmp_path: Path) -> None:
         pieces: list[str | Answer] = []
         with pytest.raises(ProviderUnavailable):
             async for piece in engine.stream("Who met Charles Babbage?", **asked):
-                pieces.append(piece)
+                pieces.append(piece)  # noqa: PERF401 -- those before the error are wanted
         assert pieces and all(isinstance(piece, str) for piece in pieces)
-        pieces = [
-            piece async for piece in engine.stream("Who?", **asked, on_provider_error="degrade")
-        ]
+        pieces = [piece async for piece in engine.stream("Who?", **asked, on_provider_error="degrade")]
         answer = pieces[-1]
         assert isinstance(answer, Answer) and answer.truncated and answer.degraded
 
@@ -221,7 +219,8 @@ async def test_a_malformed_text_is_no_failure_but_is_counted(tmp_path: Path) -> 
 
 
 async def test_faults_that_pass_are_not_noticed(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
-    for number, fault in enumerate((RateLimited(0.01), ServerError(502), Disconnect("before"), Empty())):
+    faults: tuple[Fault, ...] = (RateLimited(0.01), ServerError(502), Disconnect("before"), Empty())
+    for number, fault in enumerate(faults):
         tried: set[str] = set()
 
         def first_time(request: ServedRequest, tried: set[str] = tried, fault: Fault = fault) -> Fault | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,8 @@ SCRIPT = Path(__file__).parent / "children" / "full_disk.py"
 
 @pytest.mark.parametrize("placement", ["root", "own"])
 async def test_a_file_that_may_not_grow(tmp_path: Path, placement: str) -> None:
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path), placement], capture_output=True, text=True, timeout=100
-    )
+    command = [sys.executable, str(SCRIPT), str(tmp_path), placement]
+    run = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
     said = run.stdout.splitlines()
     assert said and said[0].startswith("failed "), run.stdout + run.stderr
     _, done, message = said[0].split(" ", 2)
@@ -33,7 +33,9 @@ async def test_a_file_that_may_not_grow(tmp_path: Path, placement: str) -> None:
     settings = StoreSettings(base_rows=50)
     async with (
         Store.open(tmp_path, settings) as store,
-        Engine.open(store, "w", llm=DeterministicLLM(), embedder=DeterministicEmbedder(), create=False) as engine,
+        Engine.open(
+            store, "w", llm=DeterministicLLM(), embedder=DeterministicEmbedder(), create=False
+        ) as engine,
     ):
         rows = {row.id: row.status for row in await engine.documents()}
         assert rows["first"] is Status.PROCESSED

@@ -1,7 +1,8 @@
-"""kill -9 at random moments of an ingest: nothing that was committed is lost, nothing that was durable is paid again."""
+"""kill -9 at random moments of an ingest: no commit is lost, and nothing that was durable is paid again."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -94,7 +95,7 @@ async def survives(bench: Bench, root: Path, seed: int) -> bool:
     calls_before, texts_before = len(bench.server.log), len(bench.embedder.seen)
     moment = random.Random(seed).uniform(0.0, 1.3 * bench.seconds)
     said = bench.kill_after(root, moment)
-    time.sleep(0.05)  # requests that were on their way have arrived
+    await asyncio.sleep(0.05)  # requests that were on their way have arrived
     calls_killed, texts_killed = len(bench.server.log), len(bench.embedder.seen)
     assert await bench.finish(root) == bench.whole, f"seed {seed}"
 

@@ -70,7 +70,11 @@ async def test_another_process_is_told_who_holds_the_root(tmp_path: Path) -> Non
         engine = await engine_on(store)
         await engine.insert(Document("Ada Lovelace.", id="d"))
         before = contents(tmp_path / "root")  # reads the files: the owner's POSIX locks are gone from here on
-        for path, *options in ((tmp_path / "root",), (tmp_path / "link",), (tmp_path / "root", "--read-first")):
+        for path, *options in (
+            (tmp_path / "root",),
+            (tmp_path / "link",),
+            (tmp_path / "root", "--read-first"),
+        ):
             with child("hold_store.py", str(path), *options) as process:
                 said = line(process)
             assert said.startswith(f"locked process {os.getpid()} on "), said

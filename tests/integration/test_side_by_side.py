@@ -69,13 +69,19 @@ async def use(store: Store, place: Place, limits: Limits, tokenizer: O200kTokeni
             place.answers.append(repr(found))
         await engine.delete("d0")
         for mode in MODES:
-            place.answers.append(repr(await engine.query("Who met Ada Lovelace?", mode=mode, min_similarity=-1.0)))
+            place.answers.append(
+                repr(await engine.query("Who met Ada Lovelace?", mode=mode, min_similarity=-1.0))
+            )
         place.answers.append(repr([await engine.documents(), await engine.describe(), await engine.graph()]))
         place.held = await dump(engine)
 
 
 def run_loop(
-    stores: dict[str, Store], places: tuple[Place, ...], limits: Limits, tokenizer: O200kTokenizer, errors: list[Any]
+    stores: dict[str, Store],
+    places: tuple[Place, ...],
+    limits: Limits,
+    tokenizer: O200kTokenizer,
+    errors: list[Any],
 ) -> None:
     async def together() -> None:
         async with asyncio.TaskGroup() as group:
@@ -84,7 +90,7 @@ def run_loop(
 
     try:
         asyncio.run(together())
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- whatever it was, the test shows it
         errors.append(error)
 
 
@@ -94,7 +100,8 @@ async def test_twenty_engines_leave_no_trace_in_each_other(tmp_path: Path) -> No
     settings = {"north": StoreSettings(base_rows=10), "south": StoreSettings(base_rows=10, placement="own")}
     stores = {root: await Store.open(tmp_path / root, setting) for root, setting in settings.items()}
     threads = [
-        threading.Thread(target=run_loop, args=(stores, places, limits, tokenizer, errors)) for places in LOOPS
+        threading.Thread(target=run_loop, args=(stores, places, limits, tokenizer, errors))
+        for places in LOOPS
     ]
     for thread in threads:
         thread.start()
@@ -131,7 +138,9 @@ async def no_row_is_in_another_schema(
                         [workspace.database.alias, workspace.record.schema],
                     ).fetchall()
                     rows = [
-                        cursor.execute(f"SELECT * EXCLUDE (vector) FROM {workspace.schema}.{table}").fetchall()
+                        cursor.execute(
+                            f"SELECT * EXCLUDE (vector) FROM {workspace.schema}.{table}"
+                        ).fetchall()
                         if table == "vectors"
                         else cursor.execute(f"SELECT * FROM {workspace.schema}.{table}").fetchall()
                         for (table,) in tables
@@ -157,7 +166,9 @@ async def test_two_engines_on_one_workspace_see_each_others_commits(tmp_path: Pa
         ready, seen, problems = threading.Event(), threading.Event(), []
 
         async def other() -> None:
-            async with Engine.open(store, "w", embedder=DeterministicEmbedder(), tokenizer=tokenizer) as engine:
+            async with Engine.open(
+                store, "w", embedder=DeterministicEmbedder(), tokenizer=tokenizer
+            ) as engine:
                 await engine.insert(Document("Grace Hopper met Howard Aiken at Harvard.", id="theirs"))
                 ready.set()
                 await asyncio.to_thread(seen.wait, 20)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -116,19 +116,17 @@ class SlowLLM(DeterministicLLM):
             raise
         return await super().complete(request)
 
-    async def stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart]:
         yield StreamPart(reply=await self.complete(request))
 
 
-
 def test_ctrl_c_cancels_and_waits_until_all_is_let_go(tmp_path: Path) -> None:
-    llm, main = SlowLLM(), threading.main_thread()
-    assert main.ident is not None
+    llm, main = SlowLLM(), threading.get_ident()
     engine = Engine.open(tmp_path, llm=llm, embedder=DeterministicEmbedder())
 
     def press() -> None:
         llm.begun.wait(10)
-        signal.pthread_kill(main.ident, signal.SIGINT)
+        signal.pthread_kill(main, signal.SIGINT)
 
     finger = threading.Thread(target=press)
     finger.start()
@@ -163,7 +161,11 @@ def test_a_runner_is_used_by_several_threads(tmp_path: Path) -> None:
 async def test_it_shares_a_store_with_asynchronous_engines(tmp_path: Path) -> None:
     from stateless_rag.stores.duckdb.store import Store
 
-    async with Store.open(tmp_path) as store, AsyncEngine.open(store, embedder=DeterministicEmbedder()) as other:
+    async with (
+        Store.open(tmp_path) as store,
+        AsyncEngine.open(store, embedder=DeterministicEmbedder()) as other,
+    ):
+
         def work() -> None:
             with Engine.open(store, embedder=DeterministicEmbedder()) as engine:
                 engine.insert(Document(TEXT, id="d"))

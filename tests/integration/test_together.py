@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stateless_rag.engine import Engine
+from stateless_rag.errors import StoreLocked
 from stateless_rag.limits import Limits
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers import O200kTokenizer
-from stateless_rag.settings import ExtractSettings, IngestSettings, MergeSettings, Settings
+from stateless_rag.settings import ChunkSettings, ExtractSettings, IngestSettings, MergeSettings, Settings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
@@ -117,7 +119,9 @@ async def test_what_is_deleted_while_it_is_ingested_ends_deleted(
 ) -> None:
     llm = CountingLLM(delay=0.02)
     async with Engine.open(tmp_path, llm=llm, **options) as engine:
-        insert = asyncio.create_task(engine.insert([Document("Old Oscar met Hub.", id="gone"), *DOCUMENTS[:4]]))
+        insert = asyncio.create_task(
+            engine.insert([Document("Old Oscar met Hub.", id="gone"), *DOCUMENTS[:4]])
+        )
         await llm.started.wait()
         await asyncio.sleep(moment)
         report = await engine.delete("gone")
@@ -135,14 +139,15 @@ async def test_deletes_and_inserts_at_once_leave_no_orphan(tmp_path: Path, optio
         engine = await Engine.open(store, llm=CountingLLM(), **options)
         await engine.insert(DOCUMENTS[:12])
         await asyncio.gather(
-            engine.insert(DOCUMENTS[12:]), *(engine.delete(f"d{n}") for n in range(12)), engine.alias("Ada0", "Ada1")
+            engine.insert(DOCUMENTS[12:]),
+            *(engine.delete(f"d{n}") for n in range(12)),
+            engine.alias("Ada0", "Ada1"),
         )
         held = await dump(engine)
     async with Engine.open(tmp_path / "fresh", llm=DeterministicLLM(), **options) as engine:
         await engine.alias("Ada0", "Ada1")
         await engine.insert(DOCUMENTS[12:])
         assert await dump(engine) == held
-
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -184,7 +189,7 @@ async def test_opening_may_be_cancelled(tmp_path: Path) -> None:
             while True:
                 try:
                     store = await Store.open(tmp_path)
-                except Exception:
+                except StoreLocked:
                     await asyncio.sleep(0.05)  # it is being closed
                     continue
                 break
@@ -193,3 +198,21 @@ async def test_opening_may_be_cancelled(tmp_path: Path) -> None:
 
 async def _opened(root: Path) -> Store:
     return await Store.open(root)
+
+
+async def test_a_document_that_cannot_be_cut_does_not_stop_the_others(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    chunking = ChunkSettings(strategy="separator", separator_only=True, max_tokens=20)
+    options["settings"] = replace(SETTINGS, chunking=chunking)
+    async with Engine.open(tmp_path, llm=DeterministicLLM(), **options) as engine:
+        report = await engine.insert([Document("word " * 100, id="long"), *DOCUMENTS[:2]])
+        assert {row.id: row.status for row in report.documents} == {
+            "long": Status.FAILED,
+            "d0": Status.PROCESSED,
+            "d1": Status.PROCESSED,
+        }
+        assert "max_tokens" in str(report.failed[0].error)
+        assert [row.id for row in (await engine.resume()).failed] == ["long"]
+        await engine.insert(Document("word", id="long"))
+        assert {row.status for row in await engine.documents()} == {Status.PROCESSED}

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import warnings
+from typing import Any
 
 from stateless_rag.engine import Engine
 from stateless_rag.errors import StoreClosed, StoreLocked
@@ -37,7 +38,7 @@ def in_child(store: Store, engine: Engine, root: str) -> int:
 def main(root: str, leave: str) -> None:
     loop = asyncio.new_event_loop()
     store = loop.run_until_complete(Store.open(root).__aenter__())
-    options = {"llm": DeterministicLLM(), "embedder": DeterministicEmbedder()}
+    options: dict[str, Any] = {"llm": DeterministicLLM(), "embedder": DeterministicEmbedder()}
     engine = loop.run_until_complete(Engine.open(store, "a", **options).__aenter__())
     loop.run_until_complete(engine.insert(Document("Ada Lovelace met Charles Babbage.", id="one")))
     warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what is tested

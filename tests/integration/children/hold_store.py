@@ -10,12 +10,14 @@ from stateless_rag.errors import StoreLocked
 from stateless_rag.stores.duckdb.store import Store
 
 
-async def main(root: Path, *, read_first: bool) -> None:
-    if read_first:
-        for path in sorted(root.glob("*")):
-            if path.is_file():
-                with path.open("rb") as file:
-                    file.read()
+def read_all(root: Path) -> None:
+    """Open, read and close every file, which makes POSIX locks of this process void."""
+    for path in root.glob("*"):
+        if path.is_file():
+            path.read_bytes()
+
+
+async def main(root: Path) -> None:
     try:
         async with Store.open(root) as store:
             await store.create("held")
@@ -25,4 +27,6 @@ async def main(root: Path, *, read_first: bool) -> None:
         print(f"locked {error.holder}|{error}", flush=True)
 
 
-asyncio.run(main(Path(sys.argv[1]), read_first="--read-first" in sys.argv))
+if "--read-first" in sys.argv:
+    read_all(Path(sys.argv[1]))
+asyncio.run(main(Path(sys.argv[1])))

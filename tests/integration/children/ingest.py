@@ -85,8 +85,8 @@ def tell_what_is_durable(journal: DuckJournal, llm: NotingLLM) -> None:
         await put(entry)
         say("call", llm.keys[id(entry.reply)][1])
 
-    async def telling_vectors(vectors: Mapping[str, Any], usage: Usage, model: str) -> None:
-        await put_vectors(vectors, usage, model)
+    async def telling_vectors(vectors: Mapping[str, Any], entry_usage: Usage, model: str) -> None:
+        await put_vectors(vectors, entry_usage, model)
         keys: Collection[str] = vectors
         for key in keys:
             say("vector", key)

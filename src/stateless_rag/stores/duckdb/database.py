@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -16,13 +17,15 @@ from stateless_rag.errors import StoreClosed, StoreError
 __all__ = ["Database", "Write", "store_error"]
 
 Cursor = duckdb.DuckDBPyConnection
+# A failed write of the log comes as an error of the transaction.
+_FAILED_WRITE = re.compile("Could not write|No space|File too large|Read-only", re.IGNORECASE)
 
 
 def store_error(error: duckdb.Error, doing: str) -> StoreError:
     """A driver's error as ours."""
     hint = ""
     text = str(error)
-    if isinstance(error, duckdb.IOException) or "No space" in text:
+    if isinstance(error, duckdb.IOException) or _FAILED_WRITE.search(text):
         hint = "; is the disk full or read-only? What was committed before is safe"
     elif isinstance(error, duckdb.FatalException) or "invalidated" in text:
         hint = "; close the store and open it again: it recovers to the last commit"

@@ -87,7 +87,23 @@ class Store:
 
         async def enter() -> Store:
             path = _root_path(root)
-            return await asyncio.to_thread(cls, path, settings or StoreSettings(), clock or Clock())
+            opening: Future[Store] = Future()
+
+            def make() -> None:
+                try:
+                    store = cls(path, settings or StoreSettings(), clock or Clock())
+                except BaseException as error:  # noqa: BLE001 -- raised where it is awaited
+                    opening.set_exception(error)
+                else:
+                    opening.set_result(store)
+
+            # Not a thread of the loop's: who is cancelled here must not leave the root locked.
+            threading.Thread(target=make, name="stateless-rag-open").start()
+            try:
+                return await asyncio.shield(asyncio.wrap_future(opening))
+            except asyncio.CancelledError:
+                opening.add_done_callback(_close_unwanted)
+                raise
 
         return Opening(enter, lambda store: store.close())
 
@@ -383,6 +399,11 @@ class Store:
                 self._connection.close()
             finally:
                 self._root_lock.release()
+
+
+def _close_unwanted(opening: Future[Store]) -> None:
+    if opening.exception() is None:
+        opening.result()._close()  # noqa: SLF001 -- the store's own
 
 
 def _root_path(root: str | Path) -> Path:
