@@ -375,7 +375,10 @@ class Store:
             for (table,) in tables:
                 statement = workspace.sql["blocks"].format(table=f"{workspace.schema}.{table}")
                 blocks += cursor.execute(statement).fetchall()[0][0]
-        return faiss + int(blocks) * 16384
+        # What was written since the last checkpoint lies in the log, which all workspaces of the file share.
+        stored = int((workspace.select("size") or [(0,)])[0][0])
+        vectors = int(workspace.select("count_vectors")[0][0]) if workspace.dimension else 0
+        return faiss + max(int(blocks) * 16384, stored + vectors * 4 * (workspace.dimension or 0))
 
     # ---- closing ---------------------------------------------------------------------------------------
 

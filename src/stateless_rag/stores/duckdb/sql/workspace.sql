@@ -112,6 +112,15 @@ SELECT generation, count(*) FROM {w}.chunks GROUP BY generation ORDER BY generat
 -- name: blocks
 SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}') WHERE block_id >= 0
 
+-- name: size
+SELECT coalesce((SELECT sum(strlen(text)) FROM {w}.documents), 0)
+     + coalesce((SELECT sum(strlen(text)) FROM {w}.pending), 0)
+     + coalesce((SELECT sum(strlen(text)) FROM {w}.chunks), 0)
+     + coalesce((SELECT sum(strlen(description) + strlen(source_key) + 48) FROM {w}.mentions), 0)
+     + coalesce((SELECT sum(strlen(description) + strlen(state) + 48) FROM {w}.entities), 0)
+     + coalesce((SELECT sum(strlen(description) + strlen(state) + 64) FROM {w}.relations), 0)
+     + coalesce((SELECT sum(strlen(reply)) FROM {w}.journal), 0)
+
 -- name: embedded
 SELECT id, embedded FROM {w}.{table}
 
