@@ -28,7 +28,7 @@ LAYERS = (
     ("stores", "providers"),
     ("calls", "embedding"),
     ("stages", "retrieval"),
-    ("commit", "folding"),
+    ("commit", "folding", "kinds"),
     ("ingest",),
     ("engine",),
     ("workspaces", "sync", "testing"),

@@ -8,14 +8,15 @@ summary and vector, so nothing is paid twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.calls import vector_digest
 from stateless_rag.errors import CommitConflict
-from stateless_rag.folding import Folding, fold_changes
+from stateless_rag.folding import Changed, Folding, fold_changes
+from stateless_rag.kinds import entity_row_id
 from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
 from stateless_rag.stages.embed import embed, entity_text, relation_text
 from stateless_rag.stages.merge import present_entity, present_relation
@@ -198,7 +199,16 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
 
 async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
     model = context.embedder.model
-    entities, relations = await _described(context, plan.folding)
+    folding = plan.folding
+    described = await _descriptions(context, [*folding.entities, *folding.relations])
+    entities = [
+        (change, present_entity(change.fold, text))
+        for change, text in zip(folding.entities, described, strict=False)
+    ]
+    relations = [
+        (change, present_relation(change.fold, text))
+        for change, text in zip(folding.relations, described[len(entities) :], strict=True)
+    ]
     texts: dict[str, str] = {}
 
     def named(text: str) -> str:
@@ -217,21 +227,21 @@ async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
         for chunk, extraction in plan.chunks
     )
     entity_rows = tuple(
-        EntityRow(id=id_, entity=entity, state=state, vector=named(entity_text(context, entity)))
-        for id_, entity, state in entities
+        EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
+        for change, entity in entities
     )
     relation_rows = tuple(
         RelationRow(
-            id=id_,
-            left=left,
-            right=right,
+            id=change.id,
+            left=entity_row_id(change.fold.left),
+            right=entity_row_id(change.fold.right),
             relation=relation,
-            state=state,
+            state=change.state,
             vector=named(relation_text(context, relation)),
         )
-        for id_, left, right, relation, state in relations
+        for change, relation in relations
     )
-    for vector in plan.folding.stored_vectors:
+    for vector in folding.stored_vectors:
         texts.pop(vector, None)
     matrix = await embed(context, list(texts.values()))
     return Change(
@@ -242,17 +252,17 @@ async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
         chunks=chunk_rows,
         moved=plan.moved,
         removed_chunks=plan.removed_chunks,
-        entity_mentions=plan.folding.entity_mentions,
-        relation_mentions=plan.folding.relation_mentions,
+        entity_mentions=folding.entity_mentions,
+        relation_mentions=folding.relation_mentions,
         entities=entity_rows,
-        removed_entities=plan.folding.removed_entities,
+        removed_entities=folding.removed_entities,
         relations=relation_rows,
-        removed_relations=plan.folding.removed_relations,
+        removed_relations=folding.removed_relations,
         vectors=_by_digest(texts, matrix),
         requires=tuple(ready.claim.sequence for ready in batch.ready),
         done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
         aliases=batch.aliases or None,
-        remention=plan.folding.remention,
+        remention=folding.remention,
     )
 
 
@@ -260,52 +270,20 @@ def _by_digest(texts: Mapping[str, str], matrix: Vectors) -> dict[str, Vectors]:
     return dict(zip(texts, matrix, strict=True))
 
 
-async def _described(context: Context, folding: Folding) -> tuple[list[Any], list[Any]]:
-    """Entities and relations as they will be shown: (id, [left, right,] value, state)."""
-    entity_texts = [
-        (change, present_entity(change.fold, change.description or "")) for change in folding.entities
-    ]
-    relation_texts = [
-        (change, present_relation(change.fold, change.description or "")) for change in folding.relations
-    ]
-    wanted = [
-        *((entity.name, change.fold.texts, change.description) for change, entity in entity_texts),
-        *(
-            (f"({relation.source}, {relation.target})", change.fold.texts, change.description)
-            for change, relation in relation_texts
-        ),
-    ]
-    described = await _descriptions(context, wanted)
-    entities = [
-        (change.id, present_entity(change.fold, text), change.state)
-        for (change, _), text in zip(entity_texts, described, strict=False)
-    ]
-    relations = [
-        (change.id, change.left, change.right, present_relation(change.fold, text), change.state)
-        for (change, _), text in zip(relation_texts, described[len(entities) :], strict=True)
-    ]
-    return entities, relations
-
-
-async def _descriptions(
-    context: Context, wanted: Iterable[tuple[str, Sequence[str], str | None]]
-) -> list[str]:
+async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> list[str]:
     """Kept descriptions as they are, short lists joined at once, long ones summarised concurrently."""
-    described: list[str | None] = []
-    long: list[tuple[int, str, Sequence[str]]] = []
-    for position, (subject, texts, kept) in enumerate(wanted):
-        text = kept if kept is not None else joined(context, texts)
-        if text is None:
-            long.append((position, subject, texts))
-        described.append(text)
+    described = [
+        change.description if change.description is not None else joined(context, change.fold.texts)
+        for change in changes
+    ]
+    long = [position for position, text in enumerate(described) if text is None]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                (position, group.create_task(summarize(context, subject, texts)))
-                for position, subject, texts in long
+                group.create_task(summarize(context, changes[n].subject, changes[n].fold.texts)) for n in long
             ]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
-    for position, task in tasks:
+    for position, task in zip(long, tasks, strict=True):
         described[position] = task.result()
-    return [text if text is not None else "" for text in described]
+    return [text or "" for text in described]

@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.stages.merge import (
-    EntityFold,
-    RelationFold,
-    Resolve,
-    add_entities,
-    add_relations,
-    fold_entities,
-    fold_relations,
-    present_entity,
-    present_relation,
-    resolver,
-    subtract_entities,
-    subtract_relations,
-)
-from stateless_rag.text import chunk_id_of, stable_id
+from stateless_rag.kinds import Entities, Fold, Kind, Pair, Relations, Row, entity_row_id, relation_row_id
+from stateless_rag.stages.merge import EntityFold, RelationFold, Resolve, resolver
+from stateless_rag.text import chunk_id_of, relation_key
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Basis, EntityRow, RelationRow
     from stateless_rag.settings import MergeSettings
     from stateless_rag.types import EntityMention, Extraction, RelationMention
 
-__all__ = ["ChangedEntity", "ChangedRelation", "Folding", "entity_row_id", "fold_changes", "relation_row_id"]
+__all__ = ["Changed", "Folding", "fold_changes"]
 
-Pair = tuple[str, str]
 Mentions = tuple[Sequence["EntityMention"], Sequence["RelationMention"]]
 ALIASES = 0
 
-
-@dataclass(frozen=True, slots=True)
-class ChangedEntity:
-    """An entity whose fold is new or changed. `description` is the old one if nothing it depends on changed."""
-
-    id: int
-    fold: EntityFold
-    state: str
-    description: str | None
+KeyT = TypeVar("KeyT")
+FoldT = TypeVar("FoldT", bound=Fold)
+RowT = TypeVar("RowT", bound=Row)
+MentionT = TypeVar("MentionT")
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedRelation:
-    """A relation whose fold is new or changed; `left` and `right` are the ids of its entities."""
+class Changed(Generic[FoldT]):
+    """A fold that is new or changed. `description` is the old one if nothing that it depends on changed."""
 
     id: int
-    left: int
-    right: int
-    fold: RelationFold
+    fold: FoldT
+    subject: str
     state: str
     description: str | None
 
@@ -65,9 +45,9 @@ class Folding:
     """
 
     reads: frozenset[int]
-    entities: tuple[ChangedEntity, ...]
+    entities: tuple[Changed[EntityFold], ...]
     removed_entities: tuple[int, ...]
-    relations: tuple[ChangedRelation, ...]
+    relations: tuple[Changed[RelationFold], ...]
     removed_relations: tuple[int, ...]
     entity_mentions: tuple[tuple[int, EntityMention], ...]
     relation_mentions: tuple[tuple[int | None, RelationMention], ...]
@@ -78,16 +58,6 @@ class Folding:
     def touched(self) -> bool:
         """Whether anything changes."""
         return bool(self.entities or self.removed_entities or self.relations or self.removed_relations)
-
-
-def entity_row_id(key: str) -> int:
-    """The id of the entity of that key."""
-    return stable_id("entity", key)
-
-
-def relation_row_id(pair: Pair) -> int:
-    """The id of the relation of that pair of keys, which must be in code point order."""
-    return stable_id("relation", *pair)
 
 
 def fold_changes(
@@ -107,21 +77,33 @@ def fold_changes(
     remention: frozenset[str] = frozenset()
     if aliases:
         following = _following(known, aliases)
-        resolve = resolver(following)
-        before = resolver(known)
+        before, resolve = resolve, resolver(following)
         remention = frozenset(key for key in {*known, *following, *aliases} if before(key) != resolve(key))
         new = _merged(new, basis.mentions_under(remention))
-        entities, relations, old_entities, old_relations = _refold_aliased(
-            basis, settings, new, remention, before, resolve
-        )
+        folds = _refolded(basis, settings, new, remention, before, resolve)
     else:
-        old = basis.mentions_in(removed_chunks)
-        entities, relations, old_entities, old_relations = _incremental(
-            basis, settings, new, old, removed_chunks, resolve
-        )
-    return _folding(
-        entities, relations, old_entities, old_relations, new, resolve, remention, with_aliases=bool(aliases)
+        folds = _incremental(basis, settings, new, removed_chunks, resolve)
+    entities, relations = folds
+    touched = bool(aliases or entities.after or relations.after)
+    return Folding(
+        # A commit that does not change the aliases has still been computed with them.
+        reads=frozenset({ALIASES, *entities.ids(), *relations.ids()}) if touched else frozenset(),
+        entities=entities.changed(),
+        removed_entities=entities.removed(),
+        relations=relations.changed(),
+        removed_relations=relations.removed(),
+        entity_mentions=tuple(
+            (entity_row_id(resolve(mention.key)), mention) for mention in dict.fromkeys(new[0])
+        ),
+        relation_mentions=tuple((_relation_id(m, resolve), m) for m in dict.fromkeys(new[1])),
+        remention=remention,
+        stored_vectors=entities.stored_vectors() | relations.stored_vectors(),
     )
+
+
+def _relation_id(mention: RelationMention, resolve: Resolve) -> int | None:
+    pair = relation_key(resolve(mention.source_key), resolve(mention.target_key))
+    return None if pair[0] == pair[1] else relation_row_id(pair)
 
 
 def _following(known: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -139,99 +121,142 @@ def _following(known: Mapping[str, str], changes: Mapping[str, str | None]) -> d
     return following
 
 
-# ---- the two ways --------------------------------------------------------------------------------------
+# ---- folds of one kind, before and after ---------------------------------------------------------------
 
-_Folds = tuple[
-    dict[str, EntityFold | None],
-    dict[Pair, RelationFold | None],
-    Mapping[int, "EntityRow"],
-    Mapping[int, "RelationRow"],
+
+class _Folds(Generic[KeyT, FoldT, MentionT, RowT]):
+    """The folds of one kind that a batch touches: the rows there were, and the folds there are now (None for
+    those that no mention is left of).
+    """
+
+    def __init__(
+        self,
+        kind: Kind[KeyT, FoldT, MentionT, RowT],
+        rows: Mapping[int, RowT],
+        after: dict[KeyT, FoldT | None],
+    ) -> None:
+        self._kind = kind
+        self._rows = rows
+        self.after = after
+        self.lost: set[int] = set()
+
+    @classmethod
+    def incremental(
+        cls,
+        kind: Kind[KeyT, FoldT, MentionT, RowT],
+        basis: Basis,
+        plus: Mapping[KeyT, FoldT],
+        minus: Mapping[KeyT, FoldT],
+    ) -> _Folds[KeyT, FoldT, MentionT, RowT]:
+        """Add and subtract; `lost` are the ids of folds that have to be folded again."""
+        keys = sorted({*plus, *minus}, key=kind.row_id)
+        rows = kind.rows(basis, [kind.row_id(key) for key in keys])
+        folds = cls(kind, rows, {})
+        for key in keys:
+            row = rows.get(kind.row_id(key))
+            fold = None if row is None else kind.load(key, row.state)
+            if fold is not None and key in minus:
+                fold = kind.subtract(fold, minus[key])
+                if fold is None:
+                    folds.lost.add(kind.row_id(key))
+            more = plus.get(key)
+            folds.after[key] = more if fold is None else fold if more is None else kind.add(fold, more)
+        return folds
+
+    def again(self, mentions: Sequence[MentionT], resolve: Resolve) -> None:
+        """Fold those that were lost from all of their mentions."""
+        found = self._kind.fold(mentions, resolve)
+        self.after.update({key: found.get(key) for key in self.after if self._kind.row_id(key) in self.lost})
+
+    def ids(self) -> set[int]:
+        return {self._kind.row_id(key) for key in self.after}
+
+    def changed(self) -> tuple[Changed[FoldT], ...]:
+        changed = []
+        for key, fold in self.after.items():
+            if fold is None or not fold.chunks:
+                continue
+            row, state = self._rows.get(self._kind.row_id(key)), self._kind.dump(fold)
+            if row is None or row.state != state:
+                subject = self._kind.subject(fold)
+                description = self._kept(key, fold, subject, row)
+                changed.append(Changed(self._kind.row_id(key), fold, subject, state, description))
+        return tuple(changed)
+
+    def removed(self) -> tuple[int, ...]:
+        gone = {self._kind.row_id(key) for key, fold in self.after.items() if fold is None or not fold.chunks}
+        return tuple(sorted(gone & self._rows.keys()))
+
+    def stored_vectors(self) -> frozenset[str]:
+        return frozenset(row.vector for row in self._rows.values())
+
+    def _kept(self, key: KeyT, fold: FoldT, subject: str, row: RowT | None) -> str | None:
+        """The old description, if it depends on nothing that changed."""
+        if row is None:
+            return None
+        old = self._kind.load(key, row.state)
+        same = old.texts == fold.texts and self._kind.subject(old) == subject
+        return self._kind.description(row) if same else None
+
+
+_Both = tuple[
+    "_Folds[str, EntityFold, EntityMention, EntityRow]",
+    "_Folds[Pair, RelationFold, RelationMention, RelationRow]",
 ]
+
+
+# ---- the two ways --------------------------------------------------------------------------------------
 
 
 def _incremental(
     basis: Basis,
     settings: MergeSettings,
     new: Mentions,
-    old: Mentions,
     removed_chunks: Collection[int],
     resolve: Resolve,
-) -> _Folds:
-    k, words = settings.description_texts, settings.relation_keywords
-    plus_entities, plus_relations = (
-        fold_entities(new[0], resolve, k),
-        fold_relations(new[1], resolve, k, words),
+) -> _Both:
+    old = basis.mentions_in(removed_chunks)
+    one, other = Entities(settings), Relations(settings)
+    entities = _Folds.incremental(
+        one, basis, one.fold(new[0], resolve), one.fold(old[0], resolve, whole=True)
     )
-    minus_entities = fold_entities(old[0], resolve, None)
-    minus_relations = fold_relations(old[1], resolve, None, None)
-    entity_keys = sorted({*plus_entities, *minus_entities})
-    pairs = sorted({*plus_relations, *minus_relations})
-    entity_rows = basis.entity_rows([entity_row_id(key) for key in entity_keys])
-    relation_rows = basis.relation_rows([relation_row_id(pair) for pair in pairs])
-    entities: dict[str, EntityFold | None] = {}
-    relations: dict[Pair, RelationFold | None] = {}
-    lost: set[int] = set()
-    for key in entity_keys:
-        row = entity_rows.get(entity_row_id(key))
-        fold = None if row is None else load_entity(key, row.state)
-        minus = minus_entities.get(key)
-        if fold is not None and minus is not None:
-            fold = subtract_entities(fold, minus)
-            if fold is None:
-                lost.add(entity_row_id(key))
-        plus = plus_entities.get(key)
-        entities[key] = plus if fold is None else add_entities(fold, plus, k) if plus else fold
-    for pair in pairs:
-        relation_row = relation_rows.get(relation_row_id(pair))
-        relation = None if relation_row is None else load_relation(pair, relation_row.state)
-        less = minus_relations.get(pair)
-        if relation is not None and less is not None:
-            relation = subtract_relations(relation, less)
-            if relation is None:
-                lost.add(relation_row_id(pair))
-        more = plus_relations.get(pair)
-        relations[pair] = (
-            more if relation is None else add_relations(relation, more, k, words) if more else relation
-        )
-    if lost:
-        left = _without(basis.mentions_of(lost), removed_chunks)
-        rest = _merged(left, new)
-        again = fold_entities(rest[0], resolve, k)
-        again_relations = fold_relations(rest[1], resolve, k, words)
-        entities.update({key: again[key] for key in again if entity_row_id(key) in lost})
-        relations.update(
-            {pair: again_relations[pair] for pair in again_relations if relation_row_id(pair) in lost}
-        )
-    return entities, relations, entity_rows, relation_rows
+    relations = _Folds.incremental(
+        other, basis, other.fold(new[1], resolve), other.fold(old[1], resolve, whole=True)
+    )
+    if lost := entities.lost | relations.lost:
+        rest = _merged(_without(basis.mentions_of(lost), removed_chunks), new)
+        entities.again(rest[0], resolve)
+        relations.again(rest[1], resolve)
+    return entities, relations
 
 
-def _refold_aliased(
+def _refolded(
     basis: Basis,
     settings: MergeSettings,
     moved: Mentions,
     remention: Collection[str],
     before: Resolve,
     after: Resolve,
-) -> _Folds:
-    k, words = settings.description_texts, settings.relation_keywords
+) -> _Both:
+    one, other = Entities(settings), Relations(settings)
     # Also keys that nobody mentions yet: a commit that mentions them in the meantime must be noticed.
-    keys = {resolve(key) for key in remention for resolve in (before, after)}
-    pairs = {
-        (min(ends), max(ends))
+    keys = sorted({resolve(key) for key in remention for resolve in (before, after)})
+    ends = {
+        relation_key(resolve(mention.source_key), resolve(mention.target_key))
         for mention in moved[1]
         for resolve in (before, after)
-        if len(ends := {resolve(mention.source_key), resolve(mention.target_key)}) == 2
     }
-    entity_ids = [entity_row_id(key) for key in sorted(keys)]
-    relation_ids = [relation_row_id(pair) for pair in sorted(pairs)]
+    pairs = sorted(pair for pair in ends if pair[0] != pair[1])
+    entity_ids, relation_ids = list(map(one.row_id, keys)), list(map(other.row_id, pairs))
     everything = _merged(basis.mentions_of([*entity_ids, *relation_ids]), moved)
-    folded = fold_entities(everything[0], after, k)
-    folded_relations = fold_relations(everything[1], after, k, words)
+    folded, folded_relations = one.fold(everything[0], after), other.fold(everything[1], after)
     return (
-        {key: folded.get(key) for key in sorted(keys)},
-        {pair: folded_relations.get(pair) for pair in sorted(pairs)},
-        basis.entity_rows(entity_ids),
-        basis.relation_rows(relation_ids),
+        _Folds(one, one.rows(basis, entity_ids), {key: folded.get(key) for key in keys}),
+        _Folds(
+            other,
+            other.rows(basis, relation_ids),
+            {pair: folded_relations.get(pair) for pair in pairs},
+        ),
     )
 
 
@@ -245,147 +270,3 @@ def _without(mentions: Mentions, chunks: Collection[int]) -> Mentions:
         [mention for mention in mentions[0] if mention.chunk_id not in gone],
         [mention for mention in mentions[1] if mention.chunk_id not in gone],
     )
-
-
-# ---- the outcome ---------------------------------------------------------------------------------------
-
-
-def _folding(
-    entities: Mapping[str, EntityFold | None],
-    relations: Mapping[Pair, RelationFold | None],
-    old_entities: Mapping[int, EntityRow],
-    old_relations: Mapping[int, RelationRow],
-    new: Mentions,
-    resolve: Resolve,
-    remention: frozenset[str],
-    *,
-    with_aliases: bool,
-) -> Folding:
-    changed_entities = []
-    changed_relations = []
-    stored: set[str] = set()
-    for key, fold in entities.items():
-        row = old_entities.get(entity_row_id(key))
-        if fold is None or not fold.chunks:
-            continue
-        state = dump_entity(fold)
-        if row is None or row.state != state:
-            changed_entities.append(
-                ChangedEntity(entity_row_id(key), fold, state, _kept_entity(fold, key, row))
-            )
-            if row is not None:
-                stored.add(row.vector)
-    for pair, relation in relations.items():
-        relation_row = old_relations.get(relation_row_id(pair))
-        if relation is None or not relation.chunks:
-            continue
-        state = dump_relation(relation)
-        if relation_row is None or relation_row.state != state:
-            changed_relations.append(
-                ChangedRelation(
-                    relation_row_id(pair),
-                    entity_row_id(pair[0]),
-                    entity_row_id(pair[1]),
-                    relation,
-                    state,
-                    _kept_relation(relation, pair, relation_row),
-                )
-            )
-            if relation_row is not None:
-                stored.add(relation_row.vector)
-    gone = {entity_row_id(key) for key, fold in entities.items() if fold is None or not fold.chunks}
-    gone_relations = {
-        relation_row_id(pair) for pair, fold in relations.items() if fold is None or not fold.chunks
-    }
-    reads = {entity_row_id(key) for key in entities} | {relation_row_id(pair) for pair in relations}
-    return Folding(
-        # A commit that does not change the aliases has still been computed with them.
-        reads=frozenset(reads | {ALIASES}) if entities or relations or with_aliases else frozenset(),
-        entities=tuple(changed_entities),
-        removed_entities=tuple(sorted(gone & old_entities.keys())),
-        relations=tuple(changed_relations),
-        removed_relations=tuple(sorted(gone_relations & old_relations.keys())),
-        entity_mentions=tuple(
-            (entity_row_id(resolve(mention.key)), mention) for mention in dict.fromkeys(new[0])
-        ),
-        relation_mentions=tuple(
-            (_relation_id(mention, resolve), mention) for mention in dict.fromkeys(new[1])
-        ),
-        remention=remention,
-        stored_vectors=frozenset(stored),
-    )
-
-
-def _relation_id(mention: RelationMention, resolve: Resolve) -> int | None:
-    source, target = resolve(mention.source_key), resolve(mention.target_key)
-    return None if source == target else relation_row_id((min(source, target), max(source, target)))
-
-
-def _kept_entity(fold: EntityFold, key: str, row: EntityRow | None) -> str | None:
-    if row is None:
-        return None
-    old = load_entity(key, row.state)
-    same = old.texts == fold.texts and present_entity(old, "").name == present_entity(fold, "").name
-    return row.entity.description if same else None
-
-
-def _kept_relation(fold: RelationFold, pair: Pair, row: RelationRow | None) -> str | None:
-    if row is None:
-        return None
-    old = load_relation(pair, row.state)
-    one, other = present_relation(old, ""), present_relation(fold, "")
-    same = old.texts == fold.texts and (one.source, one.target) == (other.source, other.target)
-    return row.relation.description if same else None
-
-
-# ---- folds as JSON -------------------------------------------------------------------------------------
-
-
-def dump_entity(fold: EntityFold) -> str:
-    """An entity's fold without its key."""
-    return _json([fold.chunks, _sorted(fold.names), _sorted(fold.types), list(fold.texts)])
-
-
-def load_entity(key: str, state: str) -> EntityFold:
-    """The other way round."""
-    chunks, names, types, texts = json.loads(state)
-    return EntityFold(key, chunks, names, types, tuple(texts))
-
-
-def dump_relation(fold: RelationFold) -> str:
-    """A relation's fold without its keys."""
-    return _json(
-        [
-            fold.chunks,
-            fold.forward,
-            fold.backward,
-            _sorted(fold.left_names),
-            _sorted(fold.right_names),
-            list(fold.keywords),
-            list(fold.texts),
-        ]
-    )
-
-
-def load_relation(pair: Pair, state: str) -> RelationFold:
-    """The other way round."""
-    chunks, forward, backward, left_names, right_names, keywords, texts = json.loads(state)
-    return RelationFold(
-        pair[0],
-        pair[1],
-        chunks,
-        forward,
-        backward,
-        left_names,
-        right_names,
-        tuple(keywords),
-        tuple(texts),
-    )
-
-
-def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items()))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

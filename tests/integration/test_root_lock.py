@@ -110,6 +110,7 @@ async def test_the_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> No
 async def test_a_fork_is_refused_and_harms_nothing(tmp_path: Path, leave: str) -> None:
     with child("fork_store.py", str(tmp_path), leave) as process:
         assert line(process) == "refused 8"
+        assert line(process) == "left with 0"
         assert line(process) == "still locked"
         with pytest.raises(StoreLocked, match=f"process {process.pid} "):
             await Store.open(tmp_path)

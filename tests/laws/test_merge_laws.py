@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from laws.generators import KEYWORDS, NAMES, TEXTS, TYPES, WORDS, K, aliases
 from stateless_rag.context import Context
-from stateless_rag.folding import dump_entity, dump_relation, load_entity, load_relation
+from stateless_rag.kinds import Entities, Relations
+from stateless_rag.settings import MergeSettings
 from stateless_rag.stages.merge import (
     add_entities,
     add_relations,
@@ -140,9 +141,11 @@ def test_subtracting_everything_leaves_no_chunks(mentions: Any, resolve: Any) ->
 )
 def test_folds_survive_being_stored(entities: Any, relations: Any, resolve: Any) -> None:
     for key, fold in fold_entities(entities, resolve, K).items():
-        assert load_entity(key, dump_entity(fold)) == fold
+        kind = Entities(MergeSettings())
+        assert kind.load(key, kind.dump(fold)) == fold
     for pair, relation in fold_relations(relations, resolve, K, WORDS).items():
-        assert load_relation(pair, dump_relation(relation)) == relation
+        other = Relations(MergeSettings())
+        assert other.load(pair, other.dump(relation)) == relation
 
 
 @given(st.frozensets(entity_mentions(), max_size=14), resolvers)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import warnings
-from typing import Any
 
 from stateless_rag.engine import Engine
 from stateless_rag.errors import StoreClosed, StoreLocked
@@ -35,26 +34,33 @@ def in_child(store: Store, engine: Engine, root: str) -> int:
     return count
 
 
+async def opened(root: str) -> tuple[Store, Engine]:
+    store = await Store.open(root)
+    engine = await Engine.open(store, "a", llm=DeterministicLLM(), embedder=DeterministicEmbedder())
+    await engine.insert(Document("Ada Lovelace met Charles Babbage.", id="one"))
+    return store, engine
+
+
+async def go_on(store: Store, engine: Engine) -> None:
+    await engine.insert(Document("Alan Turing met Ada Lovelace.", id="two"))
+    print("still locked", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await store.close()
+
+
 def main(root: str, leave: str) -> None:
-    loop = asyncio.new_event_loop()
-    store = loop.run_until_complete(Store.open(root).__aenter__())
-    options: dict[str, Any] = {"llm": DeterministicLLM(), "embedder": DeterministicEmbedder()}
-    engine = loop.run_until_complete(Engine.open(store, "a", **options).__aenter__())
-    loop.run_until_complete(engine.insert(Document("Ada Lovelace met Charles Babbage.", id="one")))
+    # No event loop is open at the fork: a child that closes its copy would stop the parent's.
+    store, engine = asyncio.run(opened(root))
     warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what is tested
     child = os.fork()
     if child == 0:
-        count = in_child(store, engine, root)
+        print("refused", in_child(store, engine, root), flush=True)
         if leave == "os._exit":
-            os._exit(count)
-        sys.exit(count)
+            os._exit(0)
+        sys.exit(0)
     _, status = os.waitpid(child, 0)
-    print("refused", os.waitstatus_to_exitcode(status), flush=True)
-    loop.run_until_complete(engine.insert(Document("Alan Turing met Ada Lovelace.", id="two")))
-    print("still locked", flush=True)
-    sys.stdin.readline()
-    loop.run_until_complete(store.close())
-    loop.close()
+    print("left with", os.waitstatus_to_exitcode(status), flush=True)
+    asyncio.run(go_on(store, engine))
 
 
 main(sys.argv[1], sys.argv[2])

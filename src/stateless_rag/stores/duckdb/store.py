@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -64,6 +68,7 @@ class Store:
         except BaseException:
             self._root_lock.release()
             raise
+        os.register_at_fork(after_in_child=partial(_disown, weakref.ref(self)))
         self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="stateless-rag-read")
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
         self._catalog = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
@@ -407,6 +412,17 @@ class Store:
 def _close_unwanted(opening: Future[Store]) -> None:
     if opening.exception() is None:
         opening.result()._close()  # noqa: SLF001 -- the store's own
+
+
+def _disown(reference: weakref.ref[Store]) -> None:
+    """In a child after a fork: keep what belongs to the parent from being torn down when the child exits.
+
+    DuckDB would wait there for threads that a fork does not copy, or write to the parent's file.
+    """
+    store = reference()
+    if store is not None:
+        for connection in (store._connection, *store._cursors):  # noqa: SLF001 -- the store's own
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _root_path(root: str | Path) -> Path:
