@@ -17,7 +17,7 @@ demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
