@@ -7,20 +7,21 @@ read or written.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.errors import (
     DeadlineExceeded,
+    Overloaded,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
     StatelessRagError,
 )
+from stateless_rag.limits import Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
 
     from tenacity import RetryCallState
 
@@ -31,18 +32,35 @@ __all__ = ["foreign_errors", "provider_time", "slot", "until_answered", "within_
 
 Answer = TypeVar("Answer")
 
+_LONGEST_PAUSE = 1.0  # seconds between two tries to enter a full queue
 _LONGEST_OBEYED = 10  # times `max_backoff`: a provider that asks for a longer wait is asked again after this
 
 
-def slot(context: Context, kind: Kind) -> AbstractAsyncContextManager[None]:
-    """A slot for one call, waited for under the context's workspace, priority and deadline."""
-    return context.limits.slot(
-        kind,
-        workspace=context.workspace,
-        priority=context.priority,
-        deadline=context.deadline,
-        clock=context.clock.monotonic,
-    )
+@asynccontextmanager
+async def slot(context: Context, kind: Kind) -> AsyncIterator[None]:
+    """A slot for one call, waited for under the context's workspace, priority and deadline.
+
+    A query that finds the queue full is told so (`Overloaded`); ingestion can wait and tries again.
+    """
+    async with AsyncExitStack() as held:
+        while True:
+            try:
+                await held.enter_async_context(
+                    context.limits.slot(
+                        kind,
+                        workspace=context.workspace,
+                        priority=context.priority,
+                        deadline=context.deadline,
+                        clock=context.clock.monotonic,
+                    )
+                )
+                break
+            except Overloaded as full:
+                if context.priority is Priority.QUERY:
+                    raise
+                pause = asyncio.sleep(min(full.retry_after, _LONGEST_PAUSE))
+                await within_deadline(context, pause, "the queue for a provider was full")
+        yield
 
 
 @asynccontextmanager

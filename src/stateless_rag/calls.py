@@ -14,13 +14,13 @@ import math
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stateless_rag.attempts import foreign_errors, provider_time, slot, until_answered, within_deadline
 from stateless_rag.embedding import embed_texts, vector_digest
 from stateless_rag.errors import InvalidInput, InvalidReply
 from stateless_rag.protocols import JournalEntry, LLMReply, StreamPart
-from stateless_rag.text import digest
+from stateless_rag.text import clean_text, digest
 from stateless_rag.types import Usage
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def _ask(
             slot(context, "llm"),
             provider_time(context, context.settings.calls.llm_timeout, llm.model),
         ):
-            reply = await llm.complete(request)
+            reply = _clean(llm.model, await llm.complete(request))
         usage = _usage(context, request, reply)
         context.meter.add(request.purpose, usage)
         if _is_empty(reply):
@@ -201,6 +201,14 @@ def _llm(context: Context, request: LLMRequest) -> LLM:
     if context.llm is None:
         raise InvalidInput(f"The context has no LLM, which the step {request.purpose!r} needs; give it one.")
     return context.llm
+
+
+def _clean(model: str, reply: Any) -> LLMReply:
+    """A reply that the journal can carry: an escape cut in half in the provider's JSON is a lone surrogate."""
+    if not isinstance(reply, LLMReply) or not isinstance(reply.text, str):
+        raise InvalidReply(f"{model} answered with {reply!r:.80}, which is no LLMReply with a text.")
+    text = clean_text(reply.text)
+    return reply if text is reply.text else replace(reply, text=text)
 
 
 def _is_empty(reply: LLMReply) -> bool:

@@ -19,13 +19,13 @@ from stateless_rag.folding import Changed, Folding, fold_changes
 from stateless_rag.kinds import entity_row_id
 from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
 from stateless_rag.stages.embed import embed, entity_text, relation_text
-from stateless_rag.stages.merge import present_entity, present_relation
+from stateless_rag.stages.merge import EntityFold, RelationFold, present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
 from stateless_rag.text import chunk_row_id, digest, stable_id
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
-    from stateless_rag.protocols import Vectors, Workspace
+    from stateless_rag.protocols import Workspace
     from stateless_rag.types import Chunk, Extraction
 
 __all__ = ["Batch", "Committed", "Outdated", "Ready", "commit"]
@@ -198,17 +198,45 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
 
 
 async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
-    model = context.embedder.model
     folding = plan.folding
     described = await _descriptions(context, [*folding.entities, *folding.relations])
-    entities = [
-        (change, present_entity(change.fold, text))
-        for change, text in zip(folding.entities, described, strict=False)
-    ]
-    relations = [
-        (change, present_relation(change.fold, text))
-        for change, text in zip(folding.relations, described[len(entities) :], strict=True)
-    ]
+    rows = await asyncio.to_thread(_rows, context, plan, described)
+    matrix = await embed(context, list(rows.texts.values()))
+    return Change(
+        base=plan.base,
+        reads=plan.reads,
+        documents=plan.documents,
+        removed_documents=plan.removed_documents,
+        chunks=rows.chunks,
+        moved=plan.moved,
+        removed_chunks=plan.removed_chunks,
+        entity_mentions=folding.entity_mentions,
+        relation_mentions=folding.relation_mentions,
+        entities=rows.entities,
+        removed_entities=folding.removed_entities,
+        relations=rows.relations,
+        removed_relations=folding.removed_relations,
+        vectors=dict(zip(rows.texts, matrix, strict=True)),
+        requires=tuple(ready.claim.sequence for ready in batch.ready),
+        done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
+        aliases=batch.aliases or None,
+        remention=folding.remention,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Rows as they will be stored, and the texts to embed for them, by digest."""
+
+    chunks: tuple[ChunkRow, ...]
+    entities: tuple[EntityRow, ...]
+    relations: tuple[RelationRow, ...]
+    texts: Mapping[str, str]
+
+
+def _rows(context: Context, plan: _Plan, described: Sequence[str]) -> _Rows:
+    """Long for a large batch, so it is run in a thread. `described` has entities first, then relations."""
+    folding, model = plan.folding, context.embedder.model
     texts: dict[str, str] = {}
 
     def named(text: str) -> str:
@@ -216,7 +244,24 @@ async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
         texts[key] = text
         return key
 
-    chunk_rows = tuple(
+    def entity_row(change: Changed[EntityFold], text: str) -> EntityRow:
+        entity = present_entity(change.fold, text)
+        return EntityRow(
+            id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity))
+        )
+
+    def relation_row(change: Changed[RelationFold], text: str) -> RelationRow:
+        relation = present_relation(change.fold, text)
+        return RelationRow(
+            id=change.id,
+            left=entity_row_id(change.fold.left),
+            right=entity_row_id(change.fold.right),
+            relation=relation,
+            state=change.state,
+            vector=named(relation_text(context, relation)),
+        )
+
+    chunks = tuple(
         ChunkRow(
             id=chunk_row_id(chunk.id),
             chunk=chunk,
@@ -226,56 +271,23 @@ async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
         )
         for chunk, extraction in plan.chunks
     )
-    entity_rows = tuple(
-        EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
-        for change, entity in entities
-    )
-    relation_rows = tuple(
-        RelationRow(
-            id=change.id,
-            left=entity_row_id(change.fold.left),
-            right=entity_row_id(change.fold.right),
-            relation=relation,
-            state=change.state,
-            vector=named(relation_text(context, relation)),
-        )
-        for change, relation in relations
-    )
+    entities = tuple(map(entity_row, folding.entities, described))
+    relations = tuple(map(relation_row, folding.relations, described[len(entities) :]))
     for vector in folding.stored_vectors:
         texts.pop(vector, None)
-    matrix = await embed(context, list(texts.values()))
-    return Change(
-        base=plan.base,
-        reads=plan.reads,
-        documents=plan.documents,
-        removed_documents=plan.removed_documents,
-        chunks=chunk_rows,
-        moved=plan.moved,
-        removed_chunks=plan.removed_chunks,
-        entity_mentions=folding.entity_mentions,
-        relation_mentions=folding.relation_mentions,
-        entities=entity_rows,
-        removed_entities=folding.removed_entities,
-        relations=relation_rows,
-        removed_relations=folding.removed_relations,
-        vectors=_by_digest(texts, matrix),
-        requires=tuple(ready.claim.sequence for ready in batch.ready),
-        done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
-        aliases=batch.aliases or None,
-        remention=folding.remention,
-    )
-
-
-def _by_digest(texts: Mapping[str, str], matrix: Vectors) -> dict[str, Vectors]:
-    return dict(zip(texts, matrix, strict=True))
+    return _Rows(chunks=chunks, entities=entities, relations=relations, texts=texts)
 
 
 async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> list[str]:
     """Kept descriptions as they are, short lists joined at once, long ones summarised concurrently."""
-    described = [
-        change.description if change.description is not None else joined(context, change.fold.texts)
-        for change in changes
-    ]
+
+    def at_once() -> list[str | None]:
+        return [
+            change.description if change.description is not None else joined(context, change.fold.texts)
+            for change in changes
+        ]
+
+    described = await asyncio.to_thread(at_once)
     long = [position for position, text in enumerate(described) if text is None]
     try:
         async with asyncio.TaskGroup() as group:

@@ -193,14 +193,9 @@ class Engine:
         tried: set[int] = set()
 
         async def claims() -> AsyncIterator[Sequence[Claim]]:
-            while taken := await self._workspace.claim(64, ids=ids, failed=True):
-                again = [claim.sequence for claim in taken if claim.sequence in tried]
-                await self._workspace.release(again)
-                fresh = [claim for claim in taken if claim.sequence not in tried]
-                if not fresh:
-                    return
-                tried.update(claim.sequence for claim in fresh)
-                yield fresh
+            while taken := await self._workspace.claim(64, ids=ids, failed=True, tried=tried):
+                tried.update(claim.sequence for claim in taken)
+                yield taken
 
         return await ingest.run(claims())
 
@@ -387,7 +382,9 @@ class Engine:
         """Submit documents and claim them; then wait for those of them that others work on."""
         tracking_id = ingest.tracking_id
         async for group in groups_of(documents):
-            yield await submit(self._workspace, group, tracking_id, claimed=True)
+            submitted, taken = await submit(self._workspace, group, tracking_id, claimed=True)
+            ingest.expect(submitted)
+            yield taken
         while set(self._workspace.unfinished(tracking_id)) - ingest.claimed:
             taken = await self._workspace.claim(64, tracking_id=tracking_id, failed=False)
             if taken:

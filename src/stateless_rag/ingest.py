@@ -11,12 +11,19 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.commit import Batch, Outdated, Ready, commit
-from stateless_rag.errors import InvalidInput, ProviderError, StatelessRagError
+from stateless_rag.errors import (
+    InvalidInput,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+    StatelessRagError,
+)
 from stateless_rag.protocols import Basis, Claim
 from stateless_rag.stages.chunk import chunk, document_id, prepare
 from stateless_rag.stages.extract import extract_one
@@ -25,6 +32,7 @@ from stateless_rag.types import (
     ChunkError,
     Document,
     DocumentReport,
+    DocumentStatus,
     Extraction,
     InsertReport,
     Status,
@@ -40,6 +48,7 @@ __all__ = ["Documents", "Ingest", "new_tracking_id", "submit"]
 Documents = Iterable[Document | str] | AsyncIterable[Document | str] | Document | str
 _GROUP = 128
 _GROUP_CHARACTERS = 2_000_000
+_PATIENCE = 0.05  # seconds
 
 
 def new_tracking_id() -> str:
@@ -51,10 +60,18 @@ def new_tracking_id() -> str:
 
 
 async def groups_of(documents: Documents) -> AsyncIterator[list[Document]]:
-    """Documents in groups of bounded size, in the order given, validated and cleaned."""
+    """Documents in groups of bounded size, in the order given, validated and cleaned.
+
+    A group is not held back for documents that an async iterable is slow to give.
+    """
     group: list[Document] = []
     characters = 0
     async for given in _each(documents):
+        if given is None:
+            if group:
+                yield group
+                group, characters = [], 0
+            continue
         if not isinstance(given, Document | str):
             raise InvalidInput(f"documents are texts or Document values, not {type(given).__name__}")
         document = prepare(given if isinstance(given, Document) else Document(given))
@@ -67,21 +84,44 @@ async def groups_of(documents: Documents) -> AsyncIterator[list[Document]]:
         yield group
 
 
-async def _each(documents: Documents) -> AsyncIterator[Document | str]:
+async def _each(documents: Documents) -> AsyncIterator[Document | str | None]:
+    """Each document; None when the next one of an async iterable is long in coming."""
     if isinstance(documents, Document | str):
         yield documents
     elif isinstance(documents, AsyncIterable):
-        async for document in documents:
+        async for document in _or_none(aiter(documents)):
             yield document
     else:
         for document in documents:
             yield document
 
 
+async def _or_none(source: AsyncIterator[Document | str]) -> AsyncIterator[Document | str | None]:
+    async def following() -> Document | str:
+        return await anext(source)
+
+    coming = asyncio.create_task(following())
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=_PATIENCE)
+            if not done:
+                yield None
+                await asyncio.wait({coming})
+            try:
+                document = coming.result()
+            except StopAsyncIteration:
+                return
+            coming = asyncio.create_task(following())
+            yield document
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
 async def submit(
     workspace: Workspace, documents: Sequence[Document], tracking_id: str, *, claimed: bool
-) -> Sequence[Claim]:
-    """Make documents durable as pending; returns those that the caller may work on."""
+) -> tuple[Sequence[Claim], Sequence[Claim]]:
+    """Make documents durable as pending; returns all of them, and those that the caller may work on."""
     claims = [
         Claim(
             sequence=0,
@@ -126,6 +166,7 @@ class Ingest:
         self.reports: dict[int, DocumentReport] = {}
         self.order: list[int] = []
         self._started = context.clock.monotonic()
+        self._expected: list[Claim] = []
         self._claimed: set[int] = set()
         self._chunks: asyncio.Queue[tuple[_Work, Chunk] | None] = asyncio.Queue()
         self._ready: asyncio.Queue[_Work | None] = asyncio.Queue()
@@ -156,30 +197,38 @@ class Ingest:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
                 await self._workspace.release(self._claimed)
-        return self._finish()
+        return await self._finish()
 
     @property
     def claimed(self) -> set[int]:
         """Submissions that this run has worked on or is working on."""
         return set(self.order)
 
-    def report(self) -> InsertReport:
-        """What was done so far."""
-        return InsertReport(
+    def expect(self, submitted: Sequence[Claim]) -> None:
+        """Take note of documents that the report must tell of, also if another run works on them."""
+        self._expected.extend(replace(claim, text="") for claim in submitted)
+
+    async def _finish(self) -> InsertReport:
+        by_document = {report.id: report for _, report in sorted(self.reports.items())}
+        others = {claim.document_id for claim in self._expected} - by_document.keys()
+        if others:
+            statuses = await self._workspace.statuses(others)
+            by_document.update({id_: _report_of(status) for id_, status in statuses.items()})
+        sequences = [claim.sequence for claim in self._expected] or self.order
+        documents = {claim.sequence: claim.document_id for claim in self._expected}
+        found = [
+            self.reports.get(sequence) or by_document.get(documents.get(sequence, ""))
+            for sequence in sequences
+        ]
+        report = InsertReport(
             tracking_id=self.tracking_id,
-            documents=tuple(self.reports[sequence] for sequence in self.order if sequence in self.reports),
+            documents=tuple(report for report in found if report is not None),
             usage=self._context.meter.totals(),
             seconds=self._context.clock.monotonic() - self._started,
             revision=self._workspace.revision,
         )
-
-    def _finish(self) -> InsertReport:
-        report = self.report()
-        self._context.emit("finished", done=len(self.reports), total=len(self.reports), report=report)
+        self._context.emit("finished", done=len(found), total=len(found), report=report)
         return report
-
-    def _task(self, coroutine: Any) -> asyncio.Task[Any]:
-        return asyncio.create_task(coroutine)
 
     # ---- feeding ---------------------------------------------------------------------------------------
 
@@ -372,9 +421,14 @@ class Ingest:
         return tuple(n for n in self._workspace.superseded(work.claim) if n not in mine)
 
     async def _apart(self, group: list[_Work], error: BaseException) -> None:
-        """A summary or an embedding failed: find the documents that it stops, commit the others."""
-        if len(group) == 1:
-            await self._fail(group[0], f"{type(error).__name__}: {error}")
+        """A summary or an embedding failed: find the documents that it stops, commit the others.
+
+        A provider that cannot be reached stops all of them; asking it again for each would only take longer.
+        """
+        away = isinstance(error, ProviderUnavailable | ProviderTimeout | ProviderRateLimited)
+        if away or len(group) == 1:
+            for work in group:
+                await self._fail(work, f"{type(error).__name__}: {error}")
             return
         middle = len(group) // 2
         await self._commit(group[:middle])
@@ -421,6 +475,19 @@ class Ingest:
             message=report.error or "",
             report=report,
         )
+
+
+def _report_of(status: DocumentStatus) -> DocumentReport:
+    """What became of a document that another run worked on."""
+    return DocumentReport(
+        id=status.id,
+        source=status.source,
+        status=status.status,
+        chunks=status.chunks,
+        errors=status.errors,
+        error=status.error,
+        stale=status.stale,
+    )
 
 
 def _document(claim: Claim) -> Document:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stateless_rag.flights import Flights
     from stateless_rag.types import (
         Chunk,
+        DocumentStatus,
         Entity,
         EntityMention,
         Event,
@@ -457,13 +458,25 @@ class Workspace(Protocol):
     async def commit(self, change: Change) -> int:
         """Carry out a change, all or nothing; returns the new revision. Raises CommitConflict."""
 
-    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
-        """Make documents durable as pending and number them; `claimed`: the caller works on them now."""
+    async def submit(
+        self, claims: Sequence[Claim], *, claimed: bool
+    ) -> tuple[Sequence[Claim], Sequence[Claim]]:
+        """Make documents durable as pending. Gives all of them, numbered, and with `claimed` those that the
+        caller works on from now on: all but those that somebody works on already.
+        """
 
     async def claim(
-        self, limit: int, *, ids: Collection[str] | None = None, tracking_id: str | None = None, failed: bool
+        self,
+        limit: int,
+        *,
+        ids: Collection[str] | None = None,
+        tracking_id: str | None = None,
+        failed: bool,
+        tried: Collection[int] = (),
     ) -> Sequence[Claim]:
-        """Take documents that nobody works on, oldest first; with `failed` also those that failed."""
+        """Take documents that nobody works on, oldest first; with `failed` also those that failed, but not
+        the submissions in `tried`.
+        """
 
     async def release(self, sequences: Collection[int]) -> None:
         """Let go of claims without having finished; another may take them."""
@@ -482,6 +495,9 @@ class Workspace(Protocol):
 
     def unfinished(self, tracking_id: str) -> Collection[int]:
         """The submissions of one tracking id that neither were committed nor have failed."""
+
+    async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
+        """The status of documents, by id."""
 
     def waiting(self, ids: Collection[str] | None = None) -> Mapping[str, Sequence[int]]:
         """Submissions that are not committed, by document."""

@@ -61,7 +61,9 @@ class DocumentQueue:
             self._waiting = {row[0]: _Waiting(row[1], row[5], failed=row[6] > 0) for row in listed}
             self._last = max([self._last, *self._waiting])
 
-    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
+    async def submit(
+        self, claims: Sequence[Claim], *, claimed: bool
+    ) -> tuple[Sequence[Claim], Sequence[Claim]]:
         with self._lock:
             numbered = [replace(claim, sequence=self._last + n) for n, claim in enumerate(claims, 1)]
             self._last += len(numbered)
@@ -80,16 +82,20 @@ class DocumentQueue:
 
         # Durable means known as pending, also if whoever submitted has been cancelled by then.
         await settled(self._workspace.write(Write(apply, committed)))
-        taken: list[Claim] = []
         with self._lock:
-            for claim in numbered:
-                if claimed and claim.sequence in self._waiting and claim.document_id not in self._working:
-                    self._working[claim.document_id] = claim.sequence
-                    taken.append(claim)
-        return taken if claimed else numbered
+            newest = {claim.document_id: claim for claim in numbered if claim.sequence in self._waiting}
+            taken = [claim for id_, claim in newest.items() if claimed and id_ not in self._working]
+            self._working.update({claim.document_id: claim.sequence for claim in taken})
+        return numbered, taken
 
     async def claim(
-        self, limit: int, *, ids: Collection[str] | None, tracking_id: str | None, failed: bool
+        self,
+        limit: int,
+        *,
+        ids: Collection[str] | None,
+        tracking_id: str | None,
+        failed: bool,
+        tried: Collection[int],
     ) -> Sequence[Claim]:
         with self._lock:
             newest = self._newest()
@@ -98,6 +104,7 @@ class DocumentQueue:
                 sequence
                 for document_id, sequence in newest.items()
                 if document_id not in self._working
+                and sequence not in tried
                 and (ids is None or document_id in ids)
                 and (tracking_id is None or document_id in wanted)
                 and (failed or not self._waiting[sequence].failed)

@@ -349,13 +349,25 @@ class DuckWorkspace:
 
     # ---- the queue -------------------------------------------------------------------------------------
 
-    async def submit(self, claims: Sequence[Claim], *, claimed: bool) -> Sequence[Claim]:
+    async def submit(
+        self, claims: Sequence[Claim], *, claimed: bool
+    ) -> tuple[Sequence[Claim], Sequence[Claim]]:
         return await self._queue.submit(claims, claimed=claimed)
 
     async def claim(
-        self, limit: int, *, ids: Collection[str] | None = None, tracking_id: str | None = None, failed: bool
+        self,
+        limit: int,
+        *,
+        ids: Collection[str] | None = None,
+        tracking_id: str | None = None,
+        failed: bool,
+        tried: Collection[int] = (),
     ) -> Sequence[Claim]:
-        return await self._queue.claim(limit, ids=ids, tracking_id=tracking_id, failed=failed)
+        return await self._queue.claim(limit, ids=ids, tracking_id=tracking_id, failed=failed, tried=tried)
+
+    async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
+        wanted = set(ids)
+        return {status.id: status for status in await self.documents() if status.id in wanted}
 
     async def release(self, sequences: Collection[int]) -> None:
         self._queue.release(sequences)
