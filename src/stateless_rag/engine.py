@@ -19,7 +19,16 @@ from stateless_rag.opening import Opening
 from stateless_rag.prompts import Prompts
 from stateless_rag.settings import QueryOptions, Settings
 from stateless_rag.text import entity_key
-from stateless_rag.types import Answer, DeleteReport, DocumentStatus, Event, InsertReport, Retrieval, Usage
+from stateless_rag.types import (
+    Answer,
+    DeleteReport,
+    DocumentStatus,
+    Event,
+    InsertReport,
+    Message,
+    Retrieval,
+    Usage,
+)
 
 if TYPE_CHECKING:
     import rustworkx
@@ -170,9 +179,9 @@ class Engine:
         """Ingest what is pending and what comes, until `stop` is set (or, with `until_empty`, nothing is left).
 
         Looks for new documents every `poll` seconds. Any number may work at once: none takes what another
-        has. Documents that failed are left to `resume`.
+        has. Documents that failed are left to `resume`. The report tells of the last 1,000 documents.
         """
-        ingest = self._ingest(None)
+        ingest = self._ingest(None, keep=1000)
         stopping = stop or asyncio.Event()
 
         async def claims() -> AsyncIterator[Sequence[Claim]]:
@@ -207,6 +216,8 @@ class Engine:
         """
         self._check()
         started = self._context.clock.monotonic()
+        if not isinstance(ids, Collection):
+            raise InvalidInput(f"ids is {ids!r}; it must be a document's id or a collection of them")
         wanted = (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
         meter = Meter()
         # What is withdrawn first cannot be committed by who works on it; what was committed before is removed.
@@ -361,14 +372,16 @@ class Engine:
         return self._context.derive(meter=Meter(), priority=Priority.QUERY)
 
     def _options(self, options: QueryOptions | None, changes: Mapping[str, Any]) -> QueryOptions:
-        chosen = options or self._context.settings.query
-        try:
-            return replace(chosen, **changes)
-        except TypeError as error:
+        unknown = changes.keys() - QueryOptions.__dataclass_fields__.keys()
+        if unknown:
             known = ", ".join(sorted(QueryOptions.__dataclass_fields__))
-            raise InvalidInput(f"unknown query option: {error}; there are {known}") from error
+            raise InvalidInput(f"unknown query options {sorted(unknown)}; there are {known}")
+        chosen = replace(options or self._context.settings.query, **changes)
+        return replace(chosen, history=tuple(map(_turn, chosen.history)))
 
-    def _ingest(self, tracking_id: str | None, observer: Observer | None = None) -> Ingest:
+    def _ingest(
+        self, tracking_id: str | None, observer: Observer | None = None, *, keep: int | None = None
+    ) -> Ingest:
         self._check()
         context = self._context.derive(
             meter=Meter(),
@@ -376,7 +389,7 @@ class Engine:
             observer=observer or self._context.observer,
             priority=Priority.INGEST,
         )
-        return Ingest(context, self._workspace, tracking_id or new_tracking_id())
+        return Ingest(context, self._workspace, tracking_id or new_tracking_id(), keep=keep)
 
     async def _submitting(self, ingest: Ingest, documents: Documents) -> AsyncIterator[Sequence[Claim]]:
         """Submit documents and claim them; then wait for those of them that others work on."""
@@ -391,6 +404,15 @@ class Engine:
                 yield taken
             else:
                 await asyncio.sleep(0.02)
+
+
+def _turn(turn: Any) -> Any:
+    """A turn of a conversation as a pair, from a Message or a mapping as chat APIs have them."""
+    if isinstance(turn, Message):
+        return (turn.role, turn.content)
+    if isinstance(turn, Mapping):
+        return (turn.get("role"), turn.get("content"))
+    return turn
 
 
 async def _first(wait: Any, seconds: float) -> None:

@@ -91,9 +91,11 @@ async def _each(documents: Documents) -> AsyncIterator[Document | str | None]:
     elif isinstance(documents, AsyncIterable):
         async for document in _or_none(aiter(documents)):
             yield document
-    else:
+    elif isinstance(documents, Iterable):
         for document in documents:
             yield document
+    else:
+        raise InvalidInput(f"documents is {documents!r:.80}; give a text, a Document, or an iterable of them")
 
 
 async def _or_none(source: AsyncIterator[Document | str]) -> AsyncIterator[Document | str | None]:
@@ -158,7 +160,11 @@ class _Work:
 class Ingest:
     """One run of the write path over claims; made for one call and then thrown away."""
 
-    def __init__(self, context: Context, workspace: Workspace, tracking_id: str) -> None:
+    def __init__(
+        self, context: Context, workspace: Workspace, tracking_id: str, *, keep: int | None = None
+    ) -> None:
+        """`keep`: how many documents the report tells of at the most, the last ones; None for all."""
+        self._keep = keep
         self._context = context
         self._workspace = workspace
         self._settings = context.settings.ingest
@@ -172,6 +178,7 @@ class Ingest:
         self._ready: asyncio.Queue[_Work | None] = asyncio.Queue()
         self._room = asyncio.Condition()
         self._documents = 0
+        self._settled = 0
         self._characters = 0
         self._total: int | None = None
 
@@ -420,19 +427,28 @@ class Ingest:
         mine = {work.claim.sequence} if work.errors else set()
         return tuple(n for n in self._workspace.superseded(work.claim) if n not in mine)
 
-    async def _apart(self, group: list[_Work], error: BaseException) -> None:
+    async def _apart(self, group: list[_Work], error: ProviderError) -> None:
         """A summary or an embedding failed: find the documents that it stops, commit the others.
 
-        A provider that cannot be reached stops all of them; asking it again for each would only take longer.
+        Where the provider cannot be reached, that is given up after two documents in a row: asking it again
+        for each would only take longer.
         """
-        away = isinstance(error, ProviderUnavailable | ProviderTimeout | ProviderRateLimited)
-        if away or len(group) == 1:
-            for work in group:
-                await self._fail(work, f"{type(error).__name__}: {error}")
+        if len(group) == 1:
+            await self._fail(group[0], f"{type(error).__name__}: {error}")
             return
-        middle = len(group) // 2
-        await self._commit(group[:middle])
-        await self._commit(group[middle:])
+        if not isinstance(error, ProviderUnavailable | ProviderTimeout | ProviderRateLimited):
+            middle = len(group) // 2
+            await self._commit(group[:middle])
+            await self._commit(group[middle:])
+            return
+        failures = 0
+        for work in group:
+            if failures < 2:
+                await self._commit([work])
+                failed = self.reports[work.claim.sequence].status is Status.FAILED
+                failures = failures + 1 if failed else 0
+            else:
+                await self._fail(work, f"{type(error).__name__}: {error}")
 
     async def _fail(self, work: _Work, message: str) -> None:
         errors: list[dict[str, Any]] = [
@@ -467,10 +483,15 @@ class Ingest:
         )
         self._claimed.discard(work.claim.sequence)
         self.reports[work.claim.sequence] = report
+        self._settled += 1
+        if self._keep is not None and len(self.reports) > self._keep:
+            oldest = next(iter(self.reports))
+            del self.reports[oldest]
+            self.order.remove(oldest)
         self._context.emit(
             kind,
             document_id=report.id,
-            done=len(self.reports),
+            done=self._settled,
             total=self._total,
             message=report.error or "",
             report=report,

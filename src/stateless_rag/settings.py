@@ -130,7 +130,7 @@ class StoreSettings:
     memory_limit: str = "1GB"
     threads: int = 2
     readers: int = 4
-    checkpoint_threshold: str = "64MB"
+    checkpoint_threshold: str = "256MB"
     base_rows: int = 20_000
     base_type: Literal["float16", "int8", "float32"] = "float16"
 
@@ -142,7 +142,9 @@ class QueryOptions:
 
     `top_k` entities and relations and `chunk_top_k` chunks are looked up. `keywords` given by the caller
     replace the LLM's. `system_prompt` replaces the template and may use its slots `{context}`,
-    `{response_type}` and `{user_prompt}`. `deadline` is seconds for the whole operation, waiting included.
+    `{response_type}` and `{user_prompt}`. `history` holds earlier turns, oldest first, as (role, text); the
+    engine also takes mappings with `role` and `content`, and Message values. `deadline` is seconds for the
+    whole operation, waiting included.
     `on_provider_error="degrade"` falls back (keywords to the built-in extractor, dense search to words, no
     rerank) and says so in the result.
     """

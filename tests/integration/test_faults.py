@@ -209,13 +209,17 @@ async def test_a_stream_that_breaks_in_the_middle(tmp_path: Path) -> None:
         assert isinstance(answer, Answer) and answer.truncated and answer.degraded
 
 
-async def test_a_malformed_text_is_no_failure_but_is_counted(tmp_path: Path) -> None:
+async def test_a_malformed_text_is_an_error_of_its_chunk_and_not_an_empty_graph(tmp_path: Path) -> None:
     switch = Switch(Malformed("text"), CHAT, "Broken Bob")
     async with engine_with(tmp_path / "root", switch) as (engine, _):
         report = await engine.insert(DOCUMENTS)
-        # An answer without a single usable record is an error of its chunk, not an empty graph.
-        assert by_id(report)["whole"] is Status.PROCESSED
+        assert by_id(report) == {"broken": Status.FAILED, "whole": Status.PROCESSED}
+        (error,) = next(document for document in report.documents if document.id == "broken").errors
+        assert "InvalidReply" in error.error
         assert await engine.entity("Broken Bob") is None
+        switch.on = False
+        assert not (await engine.resume()).failed
+        assert await engine.entity("Broken Bob") is not None
 
 
 async def test_faults_that_pass_are_not_noticed(tmp_path: Path, undisturbed: dict[str, Any]) -> None:

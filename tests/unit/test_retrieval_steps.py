@@ -15,7 +15,7 @@ from stateless_rag.errors import InvalidInput
 from stateless_rag.retrieval.budget import RESERVE, fit_lines, fit_passages, graph_budgets, room
 from stateless_rag.retrieval.expand import ends_of, most_rows, relations_of
 from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, round_robin, trails
-from stateless_rag.retrieval.question import checked_question, validate, weighted_length
+from stateless_rag.retrieval.question import checked_question, validate
 from stateless_rag.retrieval.render import (
     context_text,
     entity_line,
@@ -360,7 +360,7 @@ def test_options_that_cannot_be_used_are_named(field: str, value: object) -> Non
         validate(replace(OPTIONS, **{field: value}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("question", ["", " \n\t ", "\x00\x07", "AI", "猫", "?"])
+@pytest.mark.parametrize("question", ["", " \n\t ", "\x00\x07", "?", "…!"])
 def test_questions_that_say_nothing_are_refused(question: str) -> None:
     with pytest.raises(InvalidInput):
         checked_question(question, OPTIONS)
@@ -370,7 +370,7 @@ def test_questions_are_cleaned() -> None:
     assert checked_question("  Who\x00is Ada?\x07 ", OPTIONS) == "Who is Ada?"
     assert checked_question("猫は", OPTIONS) == "猫は"
     assert checked_question("hi", replace(OPTIONS, mode="bypass")) == "hi"
-    assert [weighted_length(text) for text in ("abc", "日本", "한국", "Ａ")] == [3, 4, 4, 2]
+    assert [checked_question(text, OPTIONS) for text in ("C", "Go", "図")] == ["C", "Go", "図"]
 
 
 def test_an_absurd_question_is_refused_with_its_size() -> None:

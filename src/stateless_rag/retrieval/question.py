@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from stateless_rag.errors import InvalidInput
@@ -13,7 +12,7 @@ from stateless_rag.types import Mode
 if TYPE_CHECKING:
     from stateless_rag.settings import QueryOptions
 
-__all__ = ["checked_question", "validate", "weighted_length"]
+__all__ = ["checked_question", "validate"]
 
 _AT_LEAST = (
     ("top_k", 1),
@@ -24,12 +23,7 @@ _AT_LEAST = (
     ("related_chunks", 0),
 )
 _ROLES = ("user", "assistant", "system")
-_SHORTEST = 3
 _CHARACTERS_PER_TOKEN = 16  # no question has so many; an absurd text is refused without tokenising it
-# Hangul, CJK, kana, full-width forms.
-_WIDE = re.compile(
-    "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
-)
 
 
 def validate(options: QueryOptions) -> None:
@@ -60,11 +54,6 @@ def validate(options: QueryOptions) -> None:
             raise InvalidInput(f"{name} is {words!r}; it must be a tuple of strings")
 
 
-def weighted_length(text: str) -> int:
-    """Characters of the text; those of scripts that say more with one (CJK, kana, Hangul) count twice."""
-    return len(text) + len(_WIDE.findall(text))
-
-
 def checked_question(question: str, options: QueryOptions) -> str:
     """The question without control characters and surrounding space; InvalidInput if none can be answered."""
     if not isinstance(question, str):
@@ -77,6 +66,6 @@ def checked_question(question: str, options: QueryOptions) -> str:
     question = clean_text(question).strip()
     if not question:
         raise InvalidInput("the question is blank; ask for something")
-    if options.mode != "bypass" and weighted_length(question) < _SHORTEST:
-        raise InvalidInput(f"the question {question!r} is too short to look anything up; use a word or more")
+    if options.mode != "bypass" and not any(character.isalnum() for character in question):
+        raise InvalidInput(f"the question {question!r:.40} has no letter or number in it to look up")
     return question

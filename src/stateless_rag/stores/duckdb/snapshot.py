@@ -29,7 +29,8 @@ Row = TypeVar("Row")
 TABLES: Mapping[VectorKind, str] = MappingProxyType(
     {"chunk": "chunks", "entity": "entities", "relation": "relations"}
 )
-_WORD = re.compile(r"\w+")
+# Scripts that are written without spaces are matched by pairs of characters.
+_WORD = re.compile(r"(?=([\u2e80-\u9fff\uac00-\ud7af]{2}))|([^\W\u2e80-\u9fff\uac00-\ud7af]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class View:
     vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
     graph: GraphView = field(default_factory=GraphView.empty)
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _words(text: str) -> set[str]:
+    return {pair or word for pair, word in _WORD.findall(text.casefold())}
 
 
 def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tuple[Any, Vectors]:
@@ -93,11 +98,11 @@ class DuckSnapshot:
         return 0 if view is None else len(view)
 
     def match_words(self, text: str, top_k: int) -> list[Hit]:
-        words = set(_WORD.findall(text.casefold()))
+        words = _words(text)
         if not words or not self._has_tables:
             return []
         texts = self._cursor.execute(self._sql["chunk_texts"]).fetchall()
-        found = {id_: words.intersection(_WORD.findall(chunk.casefold())) for id_, chunk in texts}
+        found = {id_: words & _words(chunk) for id_, chunk in texts}
         spread = Counter(word for shared in found.values() for word in shared)
         scores = {id_: sum(1 / spread[word] for word in shared) for id_, shared in found.items() if shared}
         best = sorted(scores, key=lambda id_: (-scores[id_], id_))[:top_k]
