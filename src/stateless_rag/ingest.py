@@ -445,7 +445,8 @@ class Ingest:
         for work in group:
             if failures < 2:
                 await self._commit([work])
-                failed = self.reports[work.claim.sequence].status is Status.FAILED
+                report = self.reports.get(work.claim.sequence)  # none if it must be prepared again
+                failed = report is not None and report.status is Status.FAILED
                 failures = failures + 1 if failed else 0
             else:
                 await self._fail(work, f"{type(error).__name__}: {error}")

@@ -43,7 +43,7 @@ CHAT, EMBEDDINGS = "/chat/completions", "/embeddings"
 SETTINGS = Settings(
     chunking=ChunkSettings(strategy="separator", separator="\n\n", separator_only=True),
     extraction=ExtractSettings(gleaning=0),
-    calls=CallSettings(attempts=2, backoff=0.01, llm_timeout=0.5, embed_timeout=0.5),
+    calls=CallSettings(attempts=2, backoff=0.01, llm_timeout=1.0, embed_timeout=1.0),
 )
 DOCUMENTS = (
     Document("Ada Lovelace met Charles Babbage.\n\nAlan Turing met Broken Bob in London.", id="broken"),

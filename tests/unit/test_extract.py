@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stateless_rag.context import Context
 from stateless_rag.errors import InvalidReply, Overloaded, ProviderRejected, ProviderUnavailable
-from stateless_rag.limits import Limits
+from stateless_rag.limits import Limits, Priority
 from stateless_rag.prompts import Prompts, fenced, render
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.settings import CallSettings, ExtractSettings, MergeSettings, Settings
@@ -424,7 +424,9 @@ async def test_a_great_many_chunks_are_not_all_begun_at_once_and_cancelling_ends
 
 
 async def test_an_overload_ends_the_stage_as_itself() -> None:
-    context = a_context(ScriptedLLM(by_text), limits=Limits(llm=1, queue=1))
+    """In a query; an ingest waits instead."""
+    limits = Limits(llm=1, queue=1)
+    context = a_context(ScriptedLLM(by_text), limits=limits, priority=Priority.QUERY)
     with pytest.raises(Overloaded):
         await extract(context, [a_chunk(f"Name{number} is here.", number) for number in range(10)])
 
