@@ -149,7 +149,10 @@ class LLMExtractor:
             request = _next_request(context, request, reply)
             if not _fits(context, request):
                 break
-            reply = await complete(context, request)
+            try:
+                reply = await complete(context, request)
+            except InvalidReply:  # it has nothing to add; what the first pass found stays
+                break
             merged = merge_passes(found, _parsed(reply), policy)
             added = (merged.entities, merged.relations) != (found.entities, found.relations)
             found = merged
