@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,6 +120,15 @@ class SlowLLM(DeterministicLLM):
         yield StreamPart(reply=await self.complete(request))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler, which a process that was started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_cancels_and_waits_until_all_is_let_go(tmp_path: Path) -> None:
     llm, main = SlowLLM(), threading.get_ident()
     engine = Engine.open(tmp_path, llm=llm, embedder=DeterministicEmbedder())
