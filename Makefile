@@ -2,16 +2,19 @@
 # make test    the tests             make soak     the long ones, and the laws ten times as often
 # make check   lint, types, rules    make format   write the code as the linter wants it
 # make clean   remove what make made
+# make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes hours
+# make bench-env    install what they need   make bench-micro    time the inner loops
 
 VENV := .venv
 BIN := $(VENV)/bin
+BASELINE := .venv-baseline
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
 
-.PHONY: demo test soak check format clean install
+.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
@@ -33,9 +36,21 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+bench-env: $(INSTALLED) $(BASELINE)/.installed
+	$(BIN)/python -m pip install --quiet --group bench
+
+bench: bench-env
+	$(BIN)/python -m bench run quick
+
+bench-full: bench-env
+	$(BIN)/python -m bench run full --page docs/benchmarks.md
+
+bench-micro: bench-env
+	$(BIN)/python -m pytest bench/micro -p no:xdist $(PYTEST_ARGS)
+
 clean:
-	rm -rf $(VENV) demo-data build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
-	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BASELINE) demo-data build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find src tests examples scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install: $(INSTALLED)
 
@@ -45,4 +60,10 @@ $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[local]" --group dev
+	touch $@
+
+# In an environment of its own, because its requirements are not ours.
+$(BASELINE)/.installed: bench/baseline-requirements.txt
+	test -x $(BASELINE)/bin/python || $(PYTHON) -m venv $(BASELINE)
+	$(BASELINE)/bin/python -m pip install --quiet --requirement bench/baseline-requirements.txt
 	touch $@

@@ -95,7 +95,8 @@ async def answer(engine: Engine, console: Console, question: str) -> Retrieval:
 
 def tell_passages(console: Console, retrieval: Retrieval) -> None:
     for passage, reference in list(zip(retrieval.passages, retrieval.references, strict=True))[:PASSAGES]:
-        console.print(f"  {reference_line(reference)}, score {passage.score:.2f}", style="cyan")
+        near = "" if passage.similarity is None else f", similarity {passage.similarity:.2f}"
+        console.print(f"  {reference_line(reference)}{near}", style="cyan")
         text = " ".join(passage.text.split())
         console.print(f"      {text[:180].rstrip()} …")
         named = [trail.partition(":")[2] for trail in passage.found_by if ":" in trail]

@@ -9,6 +9,7 @@ written unless it is the same file, byte for byte.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import lzma
 import re
@@ -66,9 +67,17 @@ def ranks_file(source: str) -> bytes:
 
 def main(arguments: list[str]) -> None:
     """Check and write the compressed encoding and its notice."""
-    if len(arguments) != 1:
-        raise SystemExit(__doc__)
-    ranks = ranks_file(Path(arguments[0]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "ranks", type=Path, metavar="o200k_base.js", help="dist/ranks/o200k_base.js of js-tiktoken"
+    )
+    source = parser.parse_args(arguments).ranks
+    try:
+        ranks = ranks_file(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{source} cannot be read: {error}") from error
     found = hashlib.sha256(ranks).hexdigest()
     if found != SHA256:
         raise SystemExit(f"the ranks have sha256 {found}, tiktoken pins {SHA256}; nothing was written")

@@ -22,13 +22,13 @@ PACKAGE = "stateless_rag"
 
 # Lowest first. A module imports from its own layer and from lower ones; the longest prefix decides.
 LAYERS = (
-    ("text", "errors", "types", "lenient_json", "opening"),
+    ("text", "errors", "checks", "types", "lenient_json", "opening"),
     ("protocols", "settings", "flights", "limits", "prompts", "chunking"),
-    ("context", "attempts"),
+    ("context", "attempts", "counting", "replies"),
     ("stores", "providers"),
-    ("calls", "embedding"),
+    ("calls", "embedding", "streaming"),
     ("stages", "retrieval"),
-    ("commit", "folding", "kinds"),
+    ("commit", "folding", "identity", "kinds"),
     ("ingest",),
     ("engine",),
     ("workspaces", "sync", "testing"),

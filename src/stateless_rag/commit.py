@@ -18,17 +18,23 @@ from stateless_rag.errors import CommitConflict
 from stateless_rag.folding import Changed, Folding, fold_changes
 from stateless_rag.kinds import entity_row_id
 from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
-from stateless_rag.stages.embed import embed, entity_text, relation_text
+from stateless_rag.retrieval.budget import line_tokens
+from stateless_rag.retrieval.render import entity_line, relation_line
+from stateless_rag.stages.embed import embed_named, entity_text, relation_text
 from stateless_rag.stages.merge import EntityFold, RelationFold, present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
 from stateless_rag.text import chunk_row_id, digest, stable_id
 
 if TYPE_CHECKING:
+    from tenacity import AsyncRetrying
+
     from stateless_rag.context import Context
     from stateless_rag.protocols import Workspace
     from stateless_rag.types import Chunk, Extraction
 
 __all__ = ["Batch", "Committed", "Outdated", "Ready", "commit"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries; the first is doubled until the longest
 
 
 class Outdated(CommitConflict):
@@ -96,27 +102,42 @@ async def commit(context: Context, workspace: Workspace, batch: Batch) -> Commit
     Raises ProviderError if a summary or an embedding fails, and Outdated if a document must be prepared again;
     then nothing was changed.
     """
-    withdrawn: tuple[int, ...] = ()
-    while True:
-        withdrawn += tuple(
-            r.claim.sequence for r in batch.ready if not workspace.is_pending(r.claim.sequence)
-        )
-        batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
-        plan = await workspace.read_basis(partial(_plan, context, batch, context.clock.wall()))
-        if plan.empty and not batch.aliases:
-            return _committed(plan, plan.base, withdrawn)
-        change = await _change(context, plan, batch)
-        try:
-            revision = await workspace.commit(change)
-        except CommitConflict:
-            continue
-        return _committed(plan, revision, withdrawn)
+    return await _attempts(context)(_attempt, context, workspace, batch)
 
 
-def _committed(plan: _Plan, revision: int, withdrawn: tuple[int, ...]) -> Committed:
+def _attempts(context: Context) -> AsyncRetrying:
+    """Once more after each conflict, at growing random intervals, so that two writers do not chase each other."""
+    from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+    return AsyncRetrying(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, CommitConflict) and not isinstance(error, Outdated)
+        ),
+        wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
+        sleep=context.clock.sleep or asyncio.sleep,
+        reraise=True,
+    )
+
+
+async def _attempt(context: Context, workspace: Workspace, batch: Batch) -> Committed:
+    withdrawn = tuple(r.claim.sequence for r in batch.ready if not workspace.is_pending(r.claim.sequence))
+    batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
+    plan = await workspace.read_basis(partial(_plan, context, batch, context.clock.wall()))
+    committed = _committed(plan, withdrawn)
+    if plan.empty and not batch.aliases:
+        return committed
+    described = await _descriptions(context, [*plan.folding.entities, *plan.folding.relations])
+    change, texts = await asyncio.to_thread(_change, context, plan, batch, described)
+    del plan, described  # with a large document there is not room for the folds and what follows from them
+    change = replace(change, vectors=await embed_named(context, texts))
+    del texts
+    return replace(committed, revision=await workspace.commit(change))
+
+
+def _committed(plan: _Plan, withdrawn: tuple[int, ...]) -> Committed:
     folding = plan.folding
     return Committed(
-        revision=revision,
+        revision=plan.base,
         withdrawn=withdrawn,
         removed_documents=plan.removed_documents,
         entities_changed=len(folding.entities),
@@ -197,46 +218,13 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
 # ---- describe and embed --------------------------------------------------------------------------------
 
 
-async def _change(context: Context, plan: _Plan, batch: Batch) -> Change:
-    folding = plan.folding
-    described = await _descriptions(context, [*folding.entities, *folding.relations])
-    rows = await asyncio.to_thread(_rows, context, plan, described)
-    matrix = await embed(context, list(rows.texts.values()))
-    return Change(
-        base=plan.base,
-        reads=plan.reads,
-        documents=plan.documents,
-        removed_documents=plan.removed_documents,
-        chunks=rows.chunks,
-        moved=plan.moved,
-        removed_chunks=plan.removed_chunks,
-        entity_mentions=folding.entity_mentions,
-        relation_mentions=folding.relation_mentions,
-        entities=rows.entities,
-        removed_entities=folding.removed_entities,
-        relations=rows.relations,
-        removed_relations=folding.removed_relations,
-        vectors=dict(zip(rows.texts, matrix, strict=True)),
-        requires=tuple(ready.claim.sequence for ready in batch.ready),
-        done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
-        aliases=batch.aliases or None,
-        remention=folding.remention,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Rows as they will be stored, and the texts to embed for them, by digest."""
-
-    chunks: tuple[ChunkRow, ...]
-    entities: tuple[EntityRow, ...]
-    relations: tuple[RelationRow, ...]
-    texts: Mapping[str, str]
-
-
-def _rows(context: Context, plan: _Plan, described: Sequence[str]) -> _Rows:
-    """Long for a large batch, so it is run in a thread. `described` has entities first, then relations."""
-    folding, model = plan.folding, context.embedder.model
+def _change(
+    context: Context, plan: _Plan, batch: Batch, described: Sequence[str]
+) -> tuple[Change, Mapping[str, str]]:
+    """The change without vectors, and the texts to embed for it, by digest. `described` has entities first,
+    then relations. Long for a large batch, so it is run in a thread.
+    """
+    folding, model, count = plan.folding, context.embedder.model, context.tokenizer.count
     texts: dict[str, str] = {}
 
     def named(text: str) -> str:
@@ -246,12 +234,14 @@ def _rows(context: Context, plan: _Plan, described: Sequence[str]) -> _Rows:
 
     def entity_row(change: Changed[EntityFold], text: str) -> EntityRow:
         entity = present_entity(change.fold, text)
+        entity = replace(entity, tokens=line_tokens(entity_line(entity), count))
         return EntityRow(
             id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity))
         )
 
     def relation_row(change: Changed[RelationFold], text: str) -> RelationRow:
         relation = present_relation(change.fold, text)
+        relation = replace(relation, tokens=line_tokens(relation_line(relation), count))
         return RelationRow(
             id=change.id,
             left=entity_row_id(change.fold.left),
@@ -275,7 +265,27 @@ def _rows(context: Context, plan: _Plan, described: Sequence[str]) -> _Rows:
     relations = tuple(map(relation_row, folding.relations, described[len(entities) :]))
     for vector in folding.stored_vectors:
         texts.pop(vector, None)
-    return _Rows(chunks=chunks, entities=entities, relations=relations, texts=texts)
+    change = Change(
+        base=plan.base,
+        reads=plan.reads,
+        documents=plan.documents,
+        removed_documents=plan.removed_documents,
+        chunks=chunks,
+        moved=plan.moved,
+        removed_chunks=plan.removed_chunks,
+        entity_mentions=folding.entity_mentions,
+        relation_mentions=folding.relation_mentions,
+        entities=entities,
+        removed_entities=folding.removed_entities,
+        relations=relations,
+        removed_relations=folding.removed_relations,
+        vectors={},
+        requires=tuple(ready.claim.sequence for ready in batch.ready),
+        done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
+        aliases=batch.aliases or None,
+        remention=folding.remention,
+    )
+    return change, texts
 
 
 async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> list[str]:
@@ -289,13 +299,18 @@ async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> li
 
     described = await asyncio.to_thread(at_once)
     long = [position for position, text in enumerate(described) if text is None]
+    remaining = iter(long)
+
+    async def work() -> None:
+        for position in remaining:
+            change = changes[position]
+            described[position] = await summarize(context, change.subject, change.fold.texts)
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(summarize(context, changes[n].subject, changes[n].fold.texts)) for n in long
-            ]
+            # Enough to keep the slots full; as many tasks as summaries would fill the queue of the limits.
+            for _ in range(min(len(long), 2 * context.limits.capacity("llm"))):
+                group.create_task(work())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
-    for position, task in zip(long, tasks, strict=True):
-        described[position] = task.result()
     return [text or "" for text in described]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from stateless_rag.checks import callback, each_field, instance, optional, provider
 from stateless_rag.limits import Limits, Priority
 from stateless_rag.prompts import Prompts
 from stateless_rag.settings import Settings
@@ -68,6 +69,14 @@ class Context:
     priority: Priority = Priority.INGEST
     deadline: float | None = None
 
+    def __post_init__(self) -> None:
+        each_field(self, instance, "settings", kind=Settings)
+        each_field(self, instance, "prompts", kind=Prompts)
+        each_field(self, instance, "limits", kind=Limits)
+        each_field(self, instance, "clock", kind=Clock)
+        each_field(self, instance, "meter", kind=Meter)
+        each_field(self, optional, "observer", check=callback)
+
     @classmethod
     def create(
         cls,
@@ -76,6 +85,7 @@ class Context:
         embedder: Embedder | Callable[..., Any] | None = None,
         tokenizer: Tokenizer | None = None,
         extractor: Extractor | None = None,
+        reranker: Reranker | None = None,
         **others: Any,
     ) -> Context:
         """A context with the built-in parts where none is given.
@@ -87,12 +97,17 @@ class Context:
         from stateless_rag.providers import HashingEmbedder, O200kTokenizer, as_embedder, as_llm
         from stateless_rag.stages.extract import CooccurrenceExtractor, LLMExtractor
 
+        optional("tokenizer", tokenizer, provider, members=("name", "count", "offsets"))
+        optional("extractor", extractor, provider, members=("generation", "extract"))
+        optional("reranker", reranker, provider, members=("model", "rerank"))
         model = None if llm is None else as_llm(llm)
+        built_in: Extractor = CooccurrenceExtractor() if model is None else LLMExtractor()
         return cls(
             llm=model,
             embedder=HashingEmbedder() if embedder is None else as_embedder(embedder),
-            tokenizer=tokenizer or O200kTokenizer(),
-            extractor=extractor or (CooccurrenceExtractor() if model is None else LLMExtractor()),
+            tokenizer=O200kTokenizer() if tokenizer is None else tokenizer,
+            extractor=built_in if extractor is None else extractor,
+            reranker=reranker,
             **others,
         )
 
@@ -103,7 +118,15 @@ class Context:
     def emit(
         self,
         kind: Literal[
-            "accepted", "unchanged", "chunked", "extracted", "committed", "failed", "deleted", "finished"
+            "accepted",
+            "unchanged",
+            "chunked",
+            "extracted",
+            "merging",
+            "committed",
+            "failed",
+            "deleted",
+            "finished",
         ],
         **fields: Any,
     ) -> None:

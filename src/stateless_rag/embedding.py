@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from stateless_rag.attempts import provider_time, slot, until_answered, within_deadline
+from stateless_rag.checks import shown
+from stateless_rag.counting import count_tokens
 from stateless_rag.errors import InvalidReply
+from stateless_rag.protocols import Embeddings
 from stateless_rag.text import digest
 from stateless_rag.types import Usage
 
@@ -18,11 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from stateless_rag.context import Context
-    from stateless_rag.protocols import Embeddings, Journal, Vectors
+    from stateless_rag.protocols import Journal, Vectors
 
-__all__ = ["embed_texts", "vector_digest"]
+__all__ = ["embed_into_journal", "embed_texts", "vector_digest"]
 
 Role = Literal["document", "query"]
+
+_SLICE = range(1024, 8193)  # texts that are looked up and embedded together
+_SLICES = 2  # under way at once: one begins while the last batches of the other are still awaited
 
 
 def vector_digest(model: str, text: str) -> str:
@@ -54,6 +61,23 @@ async def embed_texts(context: Context, texts: Sequence[str], *, role: Role) -> 
 
         await _embed(context, wanted, role, embedder.dimension, keep)
     return np.stack([found[key] for key in digests])
+
+
+async def embed_into_journal(context: Context, journal: Journal, wanted: Mapping[str, str]) -> None:
+    """See to it that the journal holds the vectors of documents' texts, given by digest; none are held here.
+
+    The texts are taken in slices, so that memory is bounded, and the slots of the embedder stay full.
+    """
+    capacity = context.embedder.max_batch * context.limits.capacity("embedder")
+    size = min(max(capacity, _SLICE.start), _SLICE.stop - 1)
+    keys = iter(wanted)
+    slices = iter(lambda: list(islice(keys, size)), [])
+
+    async def work() -> None:
+        for part in slices:
+            await _find_or_embed(context, journal, {key: wanted[key] for key in part}, {})
+
+    await _together(work, _SLICES)
 
 
 async def _find_or_embed(
@@ -100,7 +124,7 @@ async def _embed(
     keep: Callable[[Mapping[str, Vectors], Usage], Awaitable[None]],
 ) -> None:
     """Embed the texts in batches, as many at once as the limits allow, and `keep` each as it arrives."""
-    batches = _batches(context, wanted)
+    batches = await _batches(context, wanted)
     remaining = iter(batches)
 
     async def attempt(batch: Sequence[str]) -> tuple[Vectors, Usage]:
@@ -119,14 +143,19 @@ async def _embed(
     await _together(work, min(len(batches), 2 * context.limits.capacity("embedder")))
 
 
-def _batches(context: Context, wanted: Mapping[str, str]) -> list[list[str]]:
+async def _batches(context: Context, wanted: Mapping[str, str]) -> list[list[str]]:
     """Digests in batches that the embedder takes; a text above its token limit goes alone."""
     size, limit = max(1, context.embedder.max_batch), context.embedder.max_batch_tokens
+    keys = list(wanted)
+    full = [keys[start : start + size] for start in range(0, len(keys), size)]
+    # A token is at least one byte: short texts need not be counted.
+    if limit is None or all(sum(_bytes(wanted[key]) for key in batch) <= limit for batch in full):
+        return full
     batches: list[list[str]] = []
     tokens = 0
-    for key, text in wanted.items():
-        cost = 0 if limit is None else context.tokenizer.count(text)
-        if not batches or len(batches[-1]) >= size or (limit is not None and tokens + cost > limit):
+    costs = await count_tokens(context.tokenizer, list(wanted.values()))
+    for key, cost in zip(wanted, costs, strict=True):
+        if not batches or len(batches[-1]) >= size or tokens + cost > limit:
             batches.append([])
             tokens = 0
         batches[-1].append(key)
@@ -134,13 +163,19 @@ def _batches(context: Context, wanted: Mapping[str, str]) -> list[list[str]]:
     return batches
 
 
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 async def _embed_batch(context: Context, texts: Sequence[str], role: Role) -> tuple[Embeddings, Usage]:
     embedder, seconds = context.embedder, context.settings.calls.embed_timeout
     async with slot(context, "embedder"), provider_time(context, seconds, embedder.model):
         reply = await embedder.embed(texts, role=role)
+    if not isinstance(reply, Embeddings):
+        raise InvalidReply(f"{embedder.model} gave {shown(reply)}, which is no Embeddings value.")
     tokens = reply.tokens
     if tokens is None:
-        tokens = sum(context.tokenizer.count(text) for text in texts)
+        tokens = sum(await count_tokens(context.tokenizer, texts))
     usage = Usage(calls=1, prompt_tokens=tokens)
     context.meter.add("embed" if role == "document" else "embed_query", usage)
     return reply, usage

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.checks import (
+    flag,
+    identifier,
+    identifiers,
+    instance,
+    number,
+    optional,
+    path,
+    shown,
+    text,
+    whole,
+)
 from stateless_rag.commit import Batch, commit
 from stateless_rag.context import Clock, Context, Meter
-from stateless_rag.errors import InvalidInput, StoreClosed, WorkspaceMismatch
+from stateless_rag.errors import InvalidInput, StoreClosed
+from stateless_rag.identity import made_with, require_match
 from stateless_rag.ingest import Documents, Ingest, groups_of, new_tracking_id, submit
 from stateless_rag.limits import Limits, Priority
 from stateless_rag.opening import Opening
@@ -25,7 +39,6 @@ from stateless_rag.types import (
     DocumentStatus,
     Event,
     InsertReport,
-    Message,
     Retrieval,
     Usage,
 )
@@ -63,6 +76,7 @@ class Engine:
         self._workspace = workspace
         self._owns_store = owns_store
         self._closed = False
+        self._released: Future[None] | None = None
 
     @classmethod
     def open(
@@ -96,20 +110,27 @@ class Engine:
             tokenizer=tokenizer,
             extractor=extractor,
             reranker=reranker,
-            settings=settings or Settings(),
-            prompts=prompts or Prompts(),
-            limits=limits or Limits(),
+            settings=Settings() if settings is None else settings,
+            prompts=Prompts() if prompts is None else prompts,
+            limits=Limits() if limits is None else limits,
             observer=observer,
-            clock=clock or Clock(),
+            clock=Clock() if clock is None else clock,
             workspace=workspace,
         )
+        flag("create", create)
         return Opening(lambda: _open(context, store, workspace, create=create), lambda engine: engine.close())
 
     async def close(self) -> None:
-        """Close the engine, and the store if the engine opened it. May be called twice."""
-        if self._closed:
-            return
+        """Close the engine, and the store if the engine opened it.
+
+        With the last engine on a workspace its memory is freed, and a database file of its own closed. What
+        the engine is still doing ends with StoreClosed then. May be called twice; whoever calls it returns
+        when that is done.
+        """
         self._closed = True
+        if self._released is None:
+            self._released = self._store.release(self._workspace)
+        await asyncio.shield(asyncio.wrap_future(self._released))
         if self._owns_store:
             await self._store.close()
 
@@ -136,10 +157,11 @@ class Engine:
         `documents` are texts or Document values: one, a list, an iterable or an async iterable, which is read
         as there is room. A document whose id is known is updated, and pays for changed chunks only; the same
         text again pays nothing. Failures of single chunks are in the report, not raised. Cancelling is safe:
-        what was accepted stays pending, what was paid stays paid, and `resume` goes on.
+        what was accepted stays pending, what was paid stays paid, and `resume` goes on. If the iterable raises,
+        so does this, with the same error, and what it gave before is pending.
         """
         ingest = self._ingest(tracking_id)
-        return await ingest.run(self._submitting(ingest, documents))
+        return await ingest.insert(documents)
 
     async def insert_events(
         self, documents: Documents, *, tracking_id: str | None = None
@@ -154,7 +176,7 @@ class Engine:
                 observer(event)
 
         ingest = self._ingest(tracking_id, observer=tell)
-        run = asyncio.create_task(ingest.run(self._submitting(ingest, documents)))
+        run = asyncio.create_task(ingest.insert(documents))
         run.add_done_callback(lambda _: queue.put_nowait(Event(kind="", workspace=self.name)))
         try:
             while (event := await queue.get()).kind:
@@ -168,9 +190,10 @@ class Engine:
     async def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
         """Make documents durable as pending and return their tracking id; `work` or `resume` ingests them."""
         self._check()
-        name = tracking_id or new_tracking_id()
-        async for group in groups_of(documents):
-            await submit(self._workspace, group, name, claimed=False)
+        name = _tracking_id(tracking_id)
+        async with aclosing(groups_of(documents)) as groups:
+            async for group in groups:
+                await submit(self._workspace, group, name, claimed=False)
         return name
 
     async def work(
@@ -181,10 +204,13 @@ class Engine:
         Looks for new documents every `poll` seconds. Any number may work at once: none takes what another
         has. Documents that failed are left to `resume`. The report tells of the last 1,000 documents.
         """
+        optional("stop", stop, instance, kind=asyncio.Event)
+        flag("until_empty", until_empty)
+        number("poll", poll, above=0.0)
         ingest = self._ingest(None, keep=1000)
         stopping = stop or asyncio.Event()
 
-        async def claims() -> AsyncIterator[Sequence[Claim]]:
+        async def claims() -> AsyncGenerator[Sequence[Claim]]:
             while not stopping.is_set():
                 taken = await self._workspace.claim(64, failed=False)
                 if taken:
@@ -196,13 +222,14 @@ class Engine:
 
         return await ingest.run(claims())
 
-    async def resume(self, ids: Collection[str] | None = None) -> InsertReport:
+    async def resume(self, ids: Collection[str] | str | None = None) -> InsertReport:
         """Ingest what is pending or has failed (or those of `ids`); only what is missing is paid for."""
+        wanted = optional("ids", ids, identifiers)
         ingest = self._ingest(None)
         tried: set[int] = set()
 
-        async def claims() -> AsyncIterator[Sequence[Claim]]:
-            while taken := await self._workspace.claim(64, ids=ids, failed=True, tried=tried):
+        async def claims() -> AsyncGenerator[Sequence[Claim]]:
+            while taken := await self._workspace.claim(64, ids=wanted, failed=True, tried=tried):
                 tried.update(claim.sequence for claim in taken)
                 yield taken
 
@@ -216,9 +243,7 @@ class Engine:
         """
         self._check()
         started = self._context.clock.monotonic()
-        if not isinstance(ids, Collection):
-            raise InvalidInput(f"ids is {ids!r}; it must be a document's id or a collection of them")
-        wanted = (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
+        wanted = identifiers("ids", ids)
         meter = Meter()
         # What is withdrawn first cannot be committed by who works on it; what was committed before is removed.
         waiting = self._workspace.waiting(wanted)
@@ -251,10 +276,10 @@ class Engine:
         """
         self._check()
         policy = self._context.settings.merging.key_policy
-        key = entity_key(name, policy)
-        other = None if target is None else entity_key(target, policy)
+        key = entity_key(text("name", name), policy)
+        other = None if target is None else entity_key(text("target", target), policy)
         if not key or other == "":
-            raise InvalidInput(f"{name!r} and {target!r} must be names")
+            raise InvalidInput(f"name is {shown(name)}, target {shown(target)}; both must name an entity")
         known = await self.aliases()
         if other == known.get(key):
             return self.revision
@@ -324,6 +349,7 @@ class Engine:
         from stateless_rag.types import Document
 
         self._check()
+        identifier("document_id", document_id)
         row = await self._workspace.read(lambda snapshot: snapshot.document(document_id))
         if row is None:
             return None
@@ -332,6 +358,7 @@ class Engine:
     async def entity(self, name: str) -> Entity | None:
         """The entity of that name, aliases applied."""
         self._check()
+        text("name", name)
 
         def look(snapshot: Snapshot) -> Entity | None:
             id_ = snapshot.entity_id(name)
@@ -342,6 +369,8 @@ class Engine:
     async def relations_of(self, name: str, *, limit: int = 100) -> list[Relation]:
         """The relations of an entity, heaviest first, at most `limit`."""
         self._check()
+        text("name", name)
+        whole("limit", limit)
 
         def look(snapshot: Snapshot) -> list[Relation]:
             id_ = snapshot.entity_id(name)
@@ -352,7 +381,10 @@ class Engine:
         return await self._workspace.read(look)
 
     async def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
-        """The whole graph with entities and relations as payloads, for algorithms of rustworkx."""
+        """The whole graph with entities and relations as payloads, for algorithms of rustworkx.
+
+        Entities without relations are nodes too.
+        """
         self._check()
         return await self._workspace.read(_graph)
 
@@ -376,8 +408,8 @@ class Engine:
         if unknown:
             known = ", ".join(sorted(QueryOptions.__dataclass_fields__))
             raise InvalidInput(f"unknown query options {sorted(unknown)}; there are {known}")
-        chosen = replace(options or self._context.settings.query, **changes)
-        return replace(chosen, history=tuple(map(_turn, chosen.history)))
+        given = optional("options", options, instance, kind=QueryOptions)
+        return replace(given or self._context.settings.query, **changes)
 
     def _ingest(
         self, tracking_id: str | None, observer: Observer | None = None, *, keep: int | None = None
@@ -389,30 +421,11 @@ class Engine:
             observer=observer or self._context.observer,
             priority=Priority.INGEST,
         )
-        return Ingest(context, self._workspace, tracking_id or new_tracking_id(), keep=keep)
-
-    async def _submitting(self, ingest: Ingest, documents: Documents) -> AsyncIterator[Sequence[Claim]]:
-        """Submit documents and claim them; then wait for those of them that others work on."""
-        tracking_id = ingest.tracking_id
-        async for group in groups_of(documents):
-            submitted, taken = await submit(self._workspace, group, tracking_id, claimed=True)
-            ingest.expect(submitted)
-            yield taken
-        while set(self._workspace.unfinished(tracking_id)) - ingest.claimed:
-            taken = await self._workspace.claim(64, tracking_id=tracking_id, failed=False)
-            if taken:
-                yield taken
-            else:
-                await asyncio.sleep(0.02)
+        return Ingest(context, self._workspace, _tracking_id(tracking_id), keep=keep)
 
 
-def _turn(turn: Any) -> Any:
-    """A turn of a conversation as a pair, from a Message or a mapping as chat APIs have them."""
-    if isinstance(turn, Message):
-        return (turn.role, turn.content)
-    if isinstance(turn, Mapping):
-        return (turn.get("role"), turn.get("content"))
-    return turn
+def _tracking_id(given: str | None) -> str:
+    return new_tracking_id() if given is None else identifier("tracking_id", given)
 
 
 async def _first(wait: Any, seconds: float) -> None:
@@ -425,6 +438,7 @@ async def _first(wait: Any, seconds: float) -> None:
 
 def _graph(snapshot: Any) -> rustworkx.PyGraph[Entity, Relation]:
     graph: rustworkx.PyGraph[Any, Any] = snapshot.graph.to_rustworkx()
+    graph.add_nodes_from(sorted(set(snapshot.entity_ids()).difference(graph.nodes())))
     entities = snapshot.entities(graph.nodes())
     relations = snapshot.relations(graph.edges())
     for index in graph.node_indices():
@@ -438,32 +452,15 @@ async def _open(context: Context, store: Store | str | Path, name: str, *, creat
     from stateless_rag.stores.duckdb.store import Store
 
     owns = not isinstance(store, Store)
-    opened = await Store.open(store) if isinstance(store, str | Path) else store
-    made_with = {
-        "embedder": context.embedder.model,
-        "tokenizer": context.tokenizer.name,
-        "key_policy": context.settings.merging.key_policy,
-        "description_texts": context.settings.merging.description_texts,
-        "relation_keywords": context.settings.merging.relation_keywords,
-    }
+    opened = store if isinstance(store, Store) else await Store.open(path("store", store))
+    workspace = None
     try:
-        if create:
-            workspace = await opened.create(name, info=made_with)
-        else:
-            workspace = await opened.workspace(name)
-        _match(name, workspace.record.info, made_with, context.embedder.dimension)
+        workspace = await opened.workspace(name, create=made_with(context) if create else None)
+        require_match(name, workspace.record.info, context)
     except BaseException:
+        if workspace is not None:
+            opened.release(workspace)
         if owns:
             await opened.close()
         raise
     return Engine(context, opened, workspace, owns_store=owns)
-
-
-def _match(name: str, info: Mapping[str, Any], used: Mapping[str, Any], dimension: int | None) -> None:
-    for what, value in {**used, "dimension": dimension}.items():
-        recorded = info.get(what)
-        if None not in (recorded, value) and recorded != value:
-            raise WorkspaceMismatch(
-                f"workspace {name!r} was made with {what} {recorded!r}, not {value!r}; open it with that one, "
-                "or ingest the documents into a new workspace"
-            )

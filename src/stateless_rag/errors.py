@@ -18,10 +18,19 @@ StatelessRagError
 │   ├── ProviderRejected           4xx: wrong key, model, or request
 │   └── InvalidReply               an answer that cannot be used
 ├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
+├── StreamAbandoned                nobody read a stream for too long
+├── WorkFailed                     some workspaces could not be worked on; carries the reports of the others
 └── DeadlineExceeded (TimeoutError)
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stateless_rag.types import InsertReport
 
 __all__ = [
     "CommitConflict",
@@ -41,6 +50,8 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreLocked",
+    "StreamAbandoned",
+    "WorkFailed",
     "WorkspaceMismatch",
     "WorkspaceNotFound",
 ]
@@ -145,6 +156,23 @@ class Overloaded(StatelessRagError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StreamAbandoned(StatelessRagError):
+    """The consumer of a stream asked for nothing for longer than `CallSettings.stream_idle`."""
+
+
+class WorkFailed(StatelessRagError):
+    """Some workspaces could not be opened or worked on.
+
+    `errors` holds the error of each, `reports` what was done in the others.
+    """
+
+    def __init__(self, reports: Mapping[str, InsertReport], errors: Mapping[str, Exception]) -> None:
+        told = "; ".join(f"{name!r}: {error}" for name, error in errors.items())
+        super().__init__(f"{len(errors)} workspaces could not be worked on: {told}")
+        self.reports = reports
+        self.errors = errors
 
 
 class DeadlineExceeded(StatelessRagError, TimeoutError):

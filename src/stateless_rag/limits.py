@@ -15,6 +15,7 @@ from enum import Enum, IntEnum
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Literal
 
+from stateless_rag.checks import whole
 from stateless_rag.errors import DeadlineExceeded, InvalidInput, Overloaded
 
 if TYPE_CHECKING:
@@ -56,10 +57,9 @@ class Limits:
         queue: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        bounds: dict[str, object] = {"llm": llm, "embedder": embedder, "reranker": reranker, "queue": queue}
+        bounds = {"llm": llm, "embedder": embedder, "reranker": reranker, "queue": queue}
         for name, value in bounds.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInput(f"Limits({name}={value!r}): give a whole number, 1 or more.")
+            whole(name, value, least=1)
         self._pools = MappingProxyType(
             {
                 "llm": _Pool("llm", llm, queue, clock),

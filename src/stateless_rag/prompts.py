@@ -8,7 +8,9 @@ chunks up to the chunk's own text, which comes last, so that providers can cache
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from stateless_rag.checks import each_field, text
 
 __all__ = ["Prompts", "fenced", "render"]
 
@@ -199,3 +201,6 @@ class Prompts:
     answer_system: str = _ANSWER_SYSTEM
     answer_naive_system: str = _ANSWER_NAIVE_SYSTEM
     no_context: str = "Sorry, nothing was found that could answer this question. [no-context]"
+
+    def __post_init__(self) -> None:
+        each_field(self, text, *(field.name for field in fields(self)))

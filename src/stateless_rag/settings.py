@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from stateless_rag.checks import (
+    callback,
+    choice,
+    each_field,
+    flag,
+    instance,
+    number,
+    optional,
+    shown,
+    text,
+    texts,
+    whole,
+)
 from stateless_rag.errors import InvalidInput
 from stateless_rag.text import KeyPolicy
+from stateless_rag.types import Message, Mode
 
 __all__ = [
     "CallSettings",
@@ -23,6 +38,8 @@ __all__ = [
 ]
 
 ChunkFunction = Callable[[str], Sequence[str] | Sequence[tuple[int, int]]]
+_SEPARATORS_LIMIT, _SEPARATOR_LENGTH = 64, 256
+_SIZE = re.compile(r"\d+(\.\d+)? ?([KMGT]i?)?B", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +61,42 @@ class ChunkSettings:
     separators: tuple[str, ...] = ("\n\n", "\n", "。", "！", "？", "；", "，", " ", "")
     function: ChunkFunction | None = None
 
+    def __post_init__(self) -> None:
+        each_field(self, choice, "strategy", among=("content", "tokens", "separator", "recursive"))
+        each_field(self, whole, "max_tokens", least=1)
+        each_field(self, whole, "overlap_tokens")
+        each_field(self, text, "separator")
+        each_field(self, flag, "separator_only")
+        each_field(self, texts, "separators")
+        each_field(self, optional, "function", check=callback)
+        if self.function is None and self.strategy != "content":
+            self._check_strategy()
+
+    def _check_strategy(self) -> None:
+        if self.strategy == "separator":
+            if not self.separator:
+                raise InvalidInput("separator is empty; the strategy separator needs one")
+            if self.separator_only:
+                return
+        if self.overlap_tokens >= self.max_tokens:
+            raise InvalidInput(
+                f"overlap_tokens is {self.overlap_tokens}; it must be less than max_tokens, {self.max_tokens}"
+            )
+        if len(self.separators) > _SEPARATORS_LIMIT or any(
+            len(separator) > _SEPARATOR_LENGTH for separator in self.separators
+        ):
+            raise InvalidInput(
+                f"separators are at most {_SEPARATORS_LIMIT} strings of at most {_SEPARATOR_LENGTH} characters"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractSettings:
-    """What the extractor is asked for. `gleaning` is how many more times the LLM is asked for what it missed."""
+    """What the extractor is asked for. `gleaning` is how many more times the LLM is asked for what it missed.
+
+    A request beyond `max_input_tokens` (0: no bound) is not made. `max_records` and `max_entities` are told to
+    the LLM; what it says beyond them is kept, as it is paid for.
+    """
 
     language: str = "English"
     entity_types: tuple[str, ...] = (
@@ -70,6 +119,15 @@ class ExtractSettings:
     max_input_tokens: int = 20480
     max_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        each_field(self, text, "language")
+        each_field(self, texts, "entity_types")
+        each_field(self, choice, "format", among=("text", "json"))
+        each_field(self, whole, "gleaning")
+        each_field(self, whole, "max_records", "max_entities", least=1)
+        each_field(self, whole, "max_input_tokens")
+        each_field(self, optional, "max_tokens", check=whole, least=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeSettings:
@@ -88,6 +146,12 @@ class MergeSettings:
     summary_context_tokens: int = 12000
     summary_length: int = 600
 
+    def __post_init__(self) -> None:
+        each_field(self, choice, "key_policy", among=get_args(KeyPolicy))
+        each_field(self, whole, "description_texts", "summarize_from", "summary_length", least=1)
+        each_field(self, whole, "summary_max_tokens", "summary_context_tokens", least=1)
+        each_field(self, whole, "relation_keywords")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
@@ -95,7 +159,8 @@ class CallSettings:
 
     A call may take `llm_timeout` or `embed_timeout`, not counting the wait for a free slot. Errors that may
     pass are tried again, up to `attempts` in all, after a random wait that doubles from `backoff` up to
-    `max_backoff`, or as long as the provider asks (`Retry-After`).
+    `max_backoff`, or as long as the provider asks (`Retry-After`). A stream is closed, and its slot given to
+    others, when its consumer asks for nothing for `stream_idle`.
     """
 
     llm_timeout: float = 240.0
@@ -104,6 +169,12 @@ class CallSettings:
     attempts: int = 5
     backoff: float = 1.0
     max_backoff: float = 30.0
+    stream_idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        each_field(self, number, "llm_timeout", "embed_timeout", "rerank_timeout", "stream_idle", above=0.0)
+        each_field(self, whole, "attempts", least=1)
+        each_field(self, number, "backoff", "max_backoff", least=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +188,10 @@ class IngestSettings:
     characters_in_flight: int = 16_000_000
     commit_chunks: int = 512
     accept_partial: bool = False
+
+    def __post_init__(self) -> None:
+        each_field(self, whole, "documents_in_flight", "characters_in_flight", "commit_chunks", least=1)
+        each_field(self, flag, "accept_partial")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +209,16 @@ class StoreSettings:
     base_rows: int = 20_000
     base_type: Literal["float16", "int8", "float32"] = "float16"
 
+    def __post_init__(self) -> None:
+        each_field(self, choice, "placement", among=("root", "own"))
+        each_field(self, text, "memory_limit", "checkpoint_threshold")
+        each_field(self, whole, "threads", "readers", least=1, most=1024)
+        each_field(self, whole, "base_rows")
+        each_field(self, choice, "base_type", among=("float16", "int8", "float32"))
+        for name in ("memory_limit", "checkpoint_threshold"):
+            if not _SIZE.fullmatch(size := getattr(self, name)):
+                raise InvalidInput(f"{name} is {shown(size)}; it must be a size such as 512MB or 1.5GB")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
@@ -142,8 +227,8 @@ class QueryOptions:
 
     `top_k` entities and relations and `chunk_top_k` chunks are looked up. `keywords` given by the caller
     replace the LLM's. `system_prompt` replaces the template and may use its slots `{context}`,
-    `{response_type}` and `{user_prompt}`. `history` holds earlier turns, oldest first, as (role, text); the
-    engine also takes mappings with `role` and `content`, and Message values. `deadline` is seconds for the
+    `{response_type}` and `{user_prompt}`. `history` holds earlier turns, oldest first, as (role, text), or as
+    mappings with `role` and `content`, or as Message values. `deadline` is seconds for the
     whole operation, waiting included.
     `on_provider_error="degrade"` falls back (keywords to the built-in extractor, dense search to words, no
     rerank) and says so in the result.
@@ -168,6 +253,19 @@ class QueryOptions:
     on_provider_error: Literal["raise", "degrade"] = "raise"
     deadline: float | None = None
 
+    def __post_init__(self) -> None:
+        each_field(self, choice, "mode", among=get_args(Mode))
+        each_field(self, whole, "top_k", "chunk_top_k", "max_total_tokens", least=1)
+        each_field(self, whole, "max_entity_tokens", "max_relation_tokens", "related_chunks")
+        each_field(self, optional, "min_similarity", check=number, least=-1.0, most=1.0)
+        each_field(self, texts, "high_level_keywords", "low_level_keywords")
+        each_field(self, _turns, "history")
+        each_field(self, text, "response_type", "user_prompt")
+        each_field(self, optional, "system_prompt", check=text)
+        each_field(self, flag, "only_context", "only_prompt")
+        each_field(self, choice, "on_provider_error", among=("raise", "degrade"))
+        each_field(self, optional, "deadline", check=number, above=0.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -179,6 +277,39 @@ class Settings:
     calls: CallSettings = field(default_factory=CallSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     query: QueryOptions = field(default_factory=QueryOptions)
+
+    def __post_init__(self) -> None:
+        each_field(self, instance, "chunking", kind=ChunkSettings)
+        each_field(self, instance, "extraction", kind=ExtractSettings)
+        each_field(self, instance, "merging", kind=MergeSettings)
+        each_field(self, instance, "calls", kind=CallSettings)
+        each_field(self, instance, "ingest", kind=IngestSettings)
+        each_field(self, instance, "query", kind=QueryOptions)
+
+
+def _turns(name: str, value: Any) -> tuple[tuple[str, str], ...]:
+    """Turns of a conversation as pairs, from pairs, mappings as chat APIs have them, or Message values."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidInput(f"{name} is {shown(value)}; it must be a tuple of (role, text)")
+    return tuple(_turn(f"{name}[{place}]", turn) for place, turn in enumerate(value))
+
+
+def _turn(name: str, turn: Any) -> tuple[str, str]:
+    if isinstance(turn, Message):
+        return turn.role, turn.content
+    if isinstance(turn, Mapping) and turn.keys() >= {"role", "content"}:
+        pair: Sequence[Any] = (turn["role"], turn["content"])
+    elif isinstance(turn, tuple | list) and len(turn) == 2:
+        pair = turn
+    else:
+        raise InvalidInput(
+            f"{name} is {shown(turn)}; it must be (role, text), a mapping with role and content, or a Message"
+        )
+    try:
+        message = Message(pair[0], pair[1])
+    except InvalidInput as error:
+        raise InvalidInput(f"{name} is {shown(turn)}: {error}") from error
+    return message.role, message.content
 
 
 # ---- the command line ----------------------------------------------------------------------------------

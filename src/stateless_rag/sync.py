@@ -23,6 +23,8 @@ from stateless_rag import engine as asynchronous
 from stateless_rag.errors import StoreClosed
 
 if TYPE_CHECKING:
+    import rustworkx
+
     from stateless_rag.ingest import Documents
     from stateless_rag.settings import QueryOptions
     from stateless_rag.stores.duckdb.store import Store
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
         Entity,
         Event,
         InsertReport,
+        Relation,
         Retrieval,
+        Usage,
         WorkspaceInfo,
     )
 
@@ -172,7 +176,7 @@ class Engine:
         """Ingest what is pending until nothing is left."""
         return self._runner.run(self._engine.work(until_empty=True))
 
-    def resume(self, ids: Collection[str] | None = None) -> InsertReport:
+    def resume(self, ids: Collection[str] | str | None = None) -> InsertReport:
         """Ingest what is pending or has failed."""
         return self._runner.run(self._engine.resume(ids))
 
@@ -217,6 +221,18 @@ class Engine:
     def entity(self, name: str) -> Entity | None:
         """The entity of that name."""
         return self._runner.run(self._engine.entity(name))
+
+    def relations_of(self, name: str, *, limit: int = 100) -> list[Relation]:
+        """The relations of an entity, heaviest first."""
+        return self._runner.run(self._engine.relations_of(name, limit=limit))
+
+    def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
+        """The whole graph, for algorithms of rustworkx."""
+        return self._runner.run(self._engine.graph())
+
+    def costs(self) -> Mapping[str, Usage]:
+        """What was paid so far to build the workspace, by purpose."""
+        return self._runner.run(self._engine.costs())
 
 
 async def _following(source: AsyncGenerator[Result]) -> Result:

@@ -8,6 +8,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
 
+from stateless_rag.checks import choice, each_field, identifier, json_object, optional, text
+from stateless_rag.errors import InvalidDocument
+
 __all__ = [
     "Answer",
     "Chunk",
@@ -25,6 +28,7 @@ __all__ = [
     "Keywords",
     "Message",
     "Mode",
+    "OpenWorkspace",
     "Passage",
     "Reference",
     "Relation",
@@ -38,6 +42,8 @@ __all__ = [
 
 Mode = Literal["naive", "local", "global", "hybrid", "mix", "bypass"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+_ROLES = ("user", "assistant", "system")
+_SOURCE_LIMIT = 4096
 
 
 # ---- documents and chunks ------------------------------------------------------------------------------
@@ -48,13 +54,26 @@ class Document:
     """A text to be known.
 
     `id` identifies it; without one it follows from `source` (a path or URL), else from the text.
-    `metadata` is free, must be JSON, and can be filtered by.
+    `metadata` is free, must be JSON, and can be filtered by. Strings are cleaned
+    (`stateless_rag.text.clean_text`, so offsets in the text stay valid), an empty source counts as none, and
+    metadata is copied, its tuples as lists.
+
+    Raises InvalidDocument, naming the value, for a text that is no string, an id that is blank, longer than
+    512 characters or has control characters in it, a source longer than 4096, and metadata that is not JSON.
     """
 
     text: str
     id: str | None = field(default=None, kw_only=True)
     source: str | None = field(default=None, kw_only=True)
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, kw_only=True)
+
+    def __post_init__(self) -> None:
+        each_field(self, text, "text", error=InvalidDocument)
+        each_field(self, optional, "id", check=identifier, error=InvalidDocument)
+        each_field(self, optional, "source", check=text, most=_SOURCE_LIMIT, error=InvalidDocument)
+        each_field(self, json_object, "metadata", error=InvalidDocument)
+        if self.source == "":
+            object.__setattr__(self, "source", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +95,7 @@ class Chunk:
 
 
 class Status(StrEnum):
-    """Where a document stands."""
+    """Where a document stands: waiting; being cut and extracted; on its way into the graph; there; or failed."""
 
     PENDING = "pending"
     EXTRACTING = "extracting"
@@ -146,13 +165,17 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """The fold of all mentions of one entity. `weight` is the number of chunks that mention it."""
+    """The fold of all mentions of one entity. `weight` is the number of chunks that mention it.
+
+    `tokens` are those of its line in a context; 0 if they were not counted.
+    """
 
     key: str
     name: str
     type: str
     description: str
     weight: int
+    tokens: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +183,8 @@ class Relation:
     """The fold of all mentions of one relation.
 
     `source` and `target` are the entities' display names in the direction stated most often; the relation is
-    identified by the unordered pair `source_key`, `target_key`. `weight` is the number of chunks that state it.
+    identified by the unordered pair `source_key`, `target_key`. `weight` is the number of chunks that state it,
+    `tokens` those of its line in a context; 0 if they were not counted.
     """
 
     source_key: str
@@ -170,6 +194,7 @@ class Relation:
     keywords: tuple[str, ...]
     description: str
     weight: int
+    tokens: int = field(default=0, compare=False, repr=False)
 
 
 # ---- what calls cost -----------------------------------------------------------------------------------
@@ -220,7 +245,7 @@ class DocumentReport:
 
     `unchanged` is true if the same text was there already (nothing was paid). `stale` is true if an older
     version still answers because the new one failed. `warnings` counts what was left out of the LLM's replies,
-    by reason ("truncated": a reply was cut off by the token limit).
+    by reason ("truncated": a reply was cut off by the token limit); "empty" is a document without text.
     """
 
     id: str
@@ -297,9 +322,10 @@ class DocumentStatus:
 class Event:
     """A step of an operation, for progress bars and logs.
 
-    `kind` is one of: accepted, unchanged, chunked, extracted (a chunk), committed, failed, deleted, finished.
-    `done` and `total` count chunks of the document for chunked and extracted, documents otherwise; `total` is
-    None while the input is still being read.
+    `kind` is one of: accepted, unchanged, chunked, extracted (a chunk), merging (all chunks are extracted; comes
+    again if the commit has to be repeated), committed, failed, deleted, finished. `done` and `total` count chunks
+    of the document for chunked, extracted and merging, documents otherwise; `total` is None while the input is
+    still being read.
     """
 
     kind: str
@@ -332,6 +358,18 @@ class WorkspaceInfo:
     created_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWorkspace:
+    """A workspace that a pool keeps open: by how many it is leased, the bytes it holds in memory, and for how
+    many seconds nobody has leased it.
+    """
+
+    name: str
+    leases: int
+    memory: int
+    idle: float
+
+
 # ---- the read path -------------------------------------------------------------------------------------
 
 
@@ -341,6 +379,10 @@ class Message:
 
     role: str
     content: str
+
+    def __post_init__(self) -> None:
+        each_field(self, choice, "role", among=_ROLES)
+        each_field(self, text, "content")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +407,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A chunk that was found. `score` is higher for better; `found_by` names what led to it."""
+    """A chunk that was found. `found_by` names what led to it.
+
+    `score` follows the rank, higher for better: the reranker's score, and without a reranker 1 for the first
+    passage, 1/2 for the second, and so on. `similarity` is the cosine of question and passage; it does not
+    follow the rank where entities and relations lead to passages too, and is None where no vectors were
+    compared.
+    """
 
     chunk_id: str
     document_id: str
@@ -376,6 +424,7 @@ class Passage:
     text: str
     tokens: int
     score: float
+    similarity: float | None = None
     found_by: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 

@@ -5,30 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.checks import callback, flag, instance, number, optional, whole
 from stateless_rag.engine import Engine
-from stateless_rag.errors import InvalidInput, Overloaded, StoreClosed
+from stateless_rag.errors import Overloaded, StatelessRagError, StoreClosed, WorkFailed, WorkspaceNotFound
 from stateless_rag.limits import Limits
 from stateless_rag.opening import Opening
-from stateless_rag.types import InsertReport
+from stateless_rag.stores.duckdb.names import check_name
+from stateless_rag.types import InsertReport, OpenWorkspace
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.store import Store
 
 __all__ = ["Workspaces"]
 
+_FIRST_DELAY = 1.0
+_LONGEST_DELAY = 60.0
+
 
 class _Entry:
-    """An open engine, or one that is being opened, and how many hold it."""
+    """An open engine, or one that is being opened; how many hold it, what it takes, when it was used last."""
 
-    __slots__ = ("engine", "leases")
+    __slots__ = ("engine", "leases", "memory", "timer", "used_at")
 
-    def __init__(self, engine: asyncio.Task[Engine]) -> None:
-        self.engine = engine
+    def __init__(self, used_at: float) -> None:
+        self.engine: asyncio.Future[Engine]
         self.leases = 0
+        self.memory = 0
+        self.used_at = used_at
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Workspaces:
@@ -36,9 +44,11 @@ class Workspaces:
 
     `async with workspaces.lease(name) as engine` opens an engine once, however many ask for it together, and
     keeps it from being closed while it is leased; a stream needs a lease of its own for as long as it is read.
-    At most `max_open` engines are kept open; those used least recently are closed first, and if all are
-    leased, a further one is refused with Overloaded. All share `limits`, so that waiting for providers is
-    fair between workspaces. Belongs to one event loop; pools on other loops may use the same store.
+    At most `max_open` engines are kept open, and with `max_bytes` as many as fit with what they hold in memory
+    (vectors and graph); those used least recently are closed first. If all are leased and there is no room,
+    a further one is refused with Overloaded. Engines that were not leased for `max_idle` seconds are closed.
+    All share `limits`, so that waiting for providers is fair between workspaces. Belongs to one event loop;
+    pools on other loops may use the same store.
     """
 
     def __init__(
@@ -46,19 +56,26 @@ class Workspaces:
         store: Store,
         *,
         max_open: int = 256,
+        max_bytes: int | None = None,
+        max_idle: float | None = None,
         limits: Limits | None = None,
         engine_options: Callable[[str], Mapping[str, Any]] | None = None,
         create: bool = True,
     ) -> None:
         """`engine_options(name)` gives the keyword arguments of `Engine.open` for a workspace."""
-        if max_open < 1:
-            raise InvalidInput(f"max_open must be at least 1, not {max_open}")
-        self.limits = limits or Limits()
+        from stateless_rag.stores.duckdb.store import Store
+
+        instance("store", store, kind=Store)
+        self._max_open = whole("max_open", max_open, least=1)
+        self._max_bytes = optional("max_bytes", max_bytes, whole, least=1, most=2**63)
+        self._max_idle = optional("max_idle", max_idle, number, above=0.0)
+        optional("engine_options", engine_options, callback)
+        self.limits = Limits() if limits is None else instance("limits", limits, kind=Limits)
         self.store = store
-        self._max_open = max_open
         self._options = engine_options or (lambda _: {})
-        self._create = create
+        self._create = flag("create", create)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @classmethod
@@ -69,13 +86,22 @@ class Workspaces:
         settings = options.pop("store_settings", None)
 
         async def enter() -> Workspaces:
-            return cls(await Store.open(root, settings), **options)
+            store = await Store.open(root, settings)
+            try:
+                return cls(store, **options)
+            except BaseException:
+                await store.close()
+                raise
 
         async def leave(pool: Workspaces) -> None:
-            await pool.close()
-            await pool.store.close()
+            try:
+                await pool.close()
+            finally:
+                await pool.store.close()
 
         return Opening(enter, leave)
+
+    # ---- leases ----------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Engine]:
@@ -86,101 +112,280 @@ class Workspaces:
             yield await asyncio.shield(entry.engine)
         finally:
             entry.leases -= 1
+            entry.memory = self.store.memory(name)
+            entry.used_at = asyncio.get_running_loop().time()
+            self._watch(name, entry)
+            self._trim()
 
     async def close_one(self, name: str) -> bool:
         """Close the engine of a workspace, if it is open and not leased; tells whether it is closed now."""
-        entry = self._entries.get(name)
+        entry = self._entries.get(check_name(name))
         if entry is None:
             return True
         if entry.leases:
             return False
-        del self._entries[name]
-        await (await entry.engine).close()
+        await asyncio.shield(self._retire(name))
         return True
 
     async def close(self) -> None:
-        """Close all engines; leases that are still held get StoreClosed at their next call."""
+        """Close all engines; leases that are still held get StoreClosed at their next call.
+
+        May be called twice; whoever calls it returns when all are closed.
+        """
         self._closed = True
         while self._entries:
-            _, entry = self._entries.popitem()
-            engine = await asyncio.gather(entry.engine, return_exceptions=True)
-            if isinstance(engine[0], Engine):
-                await engine[0].close()
+            self._retire(next(iter(self._entries)))
+        await asyncio.gather(*map(asyncio.shield, self._closing), return_exceptions=True)
 
     @property
     def opened(self) -> tuple[str, ...]:
         """The workspaces that are open, least recently used first."""
         return tuple(self._entries)
 
+    def usage(self) -> tuple[OpenWorkspace, ...]:
+        """The workspaces that are open, least recently used first, with what uses them and what they take."""
+        now = asyncio.get_running_loop().time()
+        return tuple(
+            OpenWorkspace(
+                name=name,
+                leases=entry.leases,
+                memory=self.store.memory(name),
+                idle=0.0 if entry.leases else now - entry.used_at,
+            )
+            for name, entry in self._entries.items()
+        )
+
+    # ---- work ------------------------------------------------------------------------------------------
+
     async def work(
-        self, *, stop: asyncio.Event | None = None, until_empty: bool = False, poll: float = 0.2
+        self,
+        *,
+        stop: asyncio.Event | None = None,
+        until_empty: bool = False,
+        poll: float = 0.2,
+        on_error: Callable[[str, Exception], None] | None = None,
     ) -> Mapping[str, InsertReport]:
         """Ingest what is pending in all workspaces of the store, side by side, as `Engine.work` does for one.
 
         The slots of the shared limits go round the workspaces that wait, so a large one does not starve the
-        others. Workspaces created meanwhile are found every `poll` seconds.
+        others. Workspaces created meanwhile are found every `poll` seconds. Returns the last report of each.
+
+        A workspace that cannot be opened or worked on does not hold up the others: `on_error` is called with
+        its name and the error. With `until_empty` it is left alone then, else it is tried again after a
+        pause that grows to a minute. Without `on_error`, errors that last are raised at the end in one
+        WorkFailed, which carries the reports. A workspace for which the pool has no room waits for it.
         """
-        reports: dict[str, InsertReport] = {}
-        running: dict[str, asyncio.Task[InsertReport]] = {}
-        stopping = stop or asyncio.Event()
-        try:
-            while not stopping.is_set():
-                for name in await self.store.names():
-                    task = running.get(name)
-                    if (task is None or task.done()) and await self._has_pending(name):
-                        running[name] = asyncio.create_task(self._work_one(name, stopping, reports))
-                if until_empty and not any(not task.done() for task in running.values()):
-                    break
-                waiting = [task for task in running.values() if not task.done()]
-                await asyncio.wait(
-                    [*waiting, pause := asyncio.create_task(asyncio.sleep(poll))],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                pause.cancel()
-            await asyncio.gather(*running.values())
-        finally:
-            for task in running.values():
-                task.cancel()
-            await asyncio.gather(*running.values(), return_exceptions=True)
-        return reports
+        optional("stop", stop, instance, kind=asyncio.Event)
+        number("poll", poll, above=0.0)
+        optional("on_error", on_error, callback)
+        work = _Work(self, stop or asyncio.Event(), until_empty=until_empty, poll=poll, on_error=on_error)
+        await work.run()
+        if work.errors and on_error is None:
+            raise WorkFailed(work.reports, work.errors) from next(iter(work.errors.values()))
+        return work.reports
 
-    async def _has_pending(self, name: str) -> bool:
-        return bool((await self.store.workspace(name)).claimable)
+    # ---- plumbing --------------------------------------------------------------------------------------
 
-    async def _work_one(
-        self, name: str, stop: asyncio.Event, reports: dict[str, InsertReport]
-    ) -> InsertReport:
-        async with self.lease(name) as engine:
-            report = await engine.work(stop=stop, until_empty=True)
-        reports[name] = report
-        return report
+    @property
+    def max_open(self) -> int:
+        """How many workspaces may be open."""
+        return self._max_open
 
-    async def _entry(self, name: str) -> _Entry:
+    def check(self) -> None:
+        """Raise StoreClosed if the pool was closed."""
         if self._closed:
             raise StoreClosed("the pool of workspaces is closed")
-        entry = self._entries.get(name)
+
+    async def _entry(self, name: str) -> _Entry:
+        self.check()
+        entry = self._entries.get(check_name(name))
         if entry is None:
             await self._make_room()
+            self.check()
             entry = self._entries.get(name)
         if entry is None:
-            entry = self._entries[name] = _Entry(asyncio.create_task(self._open(name)))
+            loop = asyncio.get_running_loop()
+            entry = self._entries[name] = _Entry(loop.time())
+            entry.engine = loop.create_task(self._open(name, entry))
+            entry.engine.add_done_callback(_seen)  # whoever asked for it may have been cancelled
         self._entries.move_to_end(name)
         return entry
 
-    async def _open(self, name: str) -> Engine:
+    async def _open(self, name: str, entry: _Entry) -> Engine:
         try:
             options = {"limits": self.limits, "create": self._create, **self._options(name)}
-            return await Engine.open(self.store, name, **options)
+            engine = await Engine.open(self.store, name, **options)
         except BaseException:
-            self._entries.pop(name, None)
+            if self._entries.get(name) is entry:
+                del self._entries[name]
             raise
+        entry.memory = self.store.memory(name)
+        self._trim()
+        return engine
 
     async def _make_room(self) -> None:
-        while len(self._entries) >= self._max_open:
+        while True:
+            crowded = len(self._entries) >= self._max_open
+            if not crowded and (self._max_bytes is None or self._memory() < self._max_bytes):
+                return
             idle = next((n for n, entry in self._entries.items() if not entry.leases), None)
             if idle is None:
                 raise Overloaded(
-                    f"all {self._max_open} workspaces that may be open are in use; try again later, or raise max_open",
+                    f"all {self._max_open} workspaces that may be open are in use; try again later, or raise max_open"
+                    if crowded
+                    else f"the workspaces in use take {self._memory():,} bytes of memory, max_bytes is "
+                    f"{self._max_bytes:,}; try again later, or raise max_bytes",
                     retry_after=1.0,
                 )
-            await self.close_one(idle)
+            with suppress(StatelessRagError):  # what could not be freed will be with the store
+                await asyncio.shield(self._retire(idle))
+
+    def _memory(self) -> int:
+        return sum(entry.memory for entry in self._entries.values())
+
+    def _trim(self) -> None:
+        """Close what is not leased, least recently used first, until the rest fits into `max_bytes`."""
+        if self._max_bytes is None:
+            return
+        excess = self._memory() - self._max_bytes
+        for name, entry in list(self._entries.items()):
+            if excess <= 0:
+                return
+            if not entry.leases and entry.engine.done():
+                excess -= entry.memory
+                self._retire(name)
+
+    def _watch(self, name: str, entry: _Entry) -> None:
+        """See to it that the engine is closed when it has not been used for too long."""
+        if self._max_idle is None or entry.timer is not None or self._entries.get(name) is not entry:
+            return
+
+        def look() -> None:
+            entry.timer = None
+            if entry.leases:
+                return  # the end of the lease watches it again
+            if loop.time() >= entry.used_at + idle:
+                self._retire(name)
+            else:
+                self._watch(name, entry)
+
+        loop, idle = asyncio.get_running_loop(), self._max_idle
+        entry.timer = loop.call_at(entry.used_at + idle, look)
+
+    def _retire(self, name: str) -> asyncio.Task[None]:
+        """Take an engine out of the pool, and close it in a task of its own."""
+        entry = self._entries.pop(name)
+        if entry.timer is not None:
+            entry.timer.cancel()
+        closing = asyncio.create_task(_close(entry))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(_seen)
+        return closing
+
+
+async def _close(entry: _Entry) -> None:
+    await asyncio.wait([entry.engine])
+    if not entry.engine.cancelled() and entry.engine.exception() is None:
+        await entry.engine.result().close()
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Whoever waits for a task is told of its error; if nobody does, nobody misses it."""
+    if not done.cancelled():
+        done.exception()
+
+
+class _Work:
+    """One call of `Workspaces.work`: what runs, what came of it, and what may be tried again when."""
+
+    def __init__(
+        self,
+        pool: Workspaces,
+        stop: asyncio.Event,
+        *,
+        until_empty: bool,
+        poll: float,
+        on_error: Callable[[str, Exception], None] | None,
+    ) -> None:
+        self.reports: dict[str, InsertReport] = {}
+        self.errors: dict[str, Exception] = {}
+        self._pool = pool
+        self._stop = stop
+        self._until_empty = flag("until_empty", until_empty)
+        self._poll = number("poll", poll, above=0.0)
+        self._on_error = on_error
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._rounds: dict[str, int] = {}
+        self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+
+    async def run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                await self._start()
+                if self._until_empty and not self._running and not self._not_before:
+                    break
+                if self._running:
+                    running = self._running.values()
+                    await asyncio.wait(running, timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(self._poll)
+                for name, task in list(self._running.items()):
+                    if task.done():
+                        del self._running[name]
+                        task.result()
+            await asyncio.gather(*self._running.values())
+        finally:
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _start(self) -> None:
+        """Start on workspaces with pending documents, as many as the pool has room for; the longest waiting first."""
+        self._pool.check()
+        names = await self._pool.store.names()
+        now = asyncio.get_running_loop().time()
+        for name in sorted(names, key=lambda name: self._rounds.get(name, 0)):
+            if len(self._running) >= self._pool.max_open:
+                return
+            if self._not_before.get(name, 0.0) <= now and name not in self._running:
+                self._not_before.pop(name, None)
+                if await self._has_work(name):
+                    self._rounds[name] = self._rounds.get(name, 0) + 1
+                    self._running[name] = asyncio.create_task(self._one(name))
+
+    async def _has_work(self, name: str) -> bool:
+        if self._until_empty and name in self.errors:
+            return False
+        try:
+            return await self._pool.store.waiting(name) > 0
+        except WorkspaceNotFound:
+            return False  # dropped since its name was read
+        except StoreClosed:
+            raise
+        except StatelessRagError as error:
+            self._failed(name, error)
+            return False
+
+    async def _one(self, name: str) -> None:
+        try:
+            async with self._pool.lease(name) as engine:
+                report = await engine.work(stop=self._stop, until_empty=True)
+        except Overloaded as error:
+            self._not_before[name] = asyncio.get_running_loop().time() + error.retry_after
+        except Exception as error:  # noqa: BLE001 -- one workspace's trouble, of whatever kind, is not the others'
+            self._failed(name, error)
+        else:
+            self.reports[name] = report
+            self.errors.pop(name, None)
+            self._failures.pop(name, None)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self.errors[name] = error
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        if not self._until_empty:
+            delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (failures - 1))
+            self._not_before[name] = asyncio.get_running_loop().time() + delay
+        if self._on_error is not None:
+            self._on_error(name, error)

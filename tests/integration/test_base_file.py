@@ -9,8 +9,10 @@ import pytest
 
 from stateless_rag.errors import StoreError
 from stateless_rag.stores.faiss import Base, BaseType, VectorIndex, read_base, write_base
+from stateless_rag.stores.faiss.base_file import rows_path, write_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from stateless_rag.protocols import Hit
@@ -138,3 +140,64 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path)
     with pytest.raises(StoreError, match="folder"):
         write_base(tmp_path / "folder", base_of())
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+# ---- the rows beside it --------------------------------------------------------------------------------
+
+
+def written_with_rows(path: Path) -> tuple[Base, dict[int, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
+    """A base that was written and read again, with its rows, and the rows by id."""
+    random = np.random.default_rng(4)
+    matrix = random.standard_normal((60, 12)).astype(np.float32)
+    ids = np.arange(100, 160)
+    index = VectorIndex.from_rows(ids, matrix, base_rows=1)
+    with write_rows(path) as keep:
+        base = index.build_base(index.view, None, keep)
+    assert base is not None
+    read = read_base(path, write_base(path, base), 12, 60)
+    assert read is not None
+    return read, dict(zip(ids.tolist(), matrix, strict=True))
+
+
+def test_candidates_are_scored_from_the_rows_beside_the_base(tmp_path: Path) -> None:
+    base, rows = written_with_rows(tmp_path / "entity-1.base")
+    view = VectorIndex.from_rows([], np.empty((0, 12), np.float32), base=base).view
+    exact = VectorIndex.from_rows(list(rows), np.stack(list(rows.values()))).view
+    asked: list[int] = []
+
+    def rescore(ids: Sequence[int]) -> dict[int, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+        asked.extend(ids)
+        return {id_: rows[id_] for id_ in ids}
+
+    question = np.arange(1, 13)
+    assert view.search(question, 20, rescore=rescore) == exact.search(question, 20)
+    assert view.similarities(question, list(rows), rescore=rescore) == exact.similarities(
+        question, list(rows)
+    )
+    assert asked == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "other rows", "not a number"])
+def test_a_damaged_file_of_rows_is_not_believed(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "entity-1.base"
+    base, rows = written_with_rows(path)
+    beside = rows_path(path)
+    content = np.fromfile(beside, dtype="<f4").reshape(60, 12)
+    del base
+    if damage == "missing":
+        beside.unlink()
+    elif damage == "short":
+        beside.write_bytes(content[:-1].tobytes())
+    elif damage == "other rows":
+        content[::-1].tofile(beside)
+    else:
+        np.full_like(content, np.nan).tofile(beside)
+    read = read_base(path, blake2b(path.read_bytes(), digest_size=32).hexdigest(), 12, 60)
+    assert read is not None
+    assert (read.whole is None) == (damage in {"missing", "short"})
+    view = VectorIndex.from_rows([], np.empty((0, 12), np.float32), base=read).view
+    exact = VectorIndex.from_rows(list(rows), np.stack(list(rows.values()))).view
+    question = np.arange(1, 13)
+    assert view.search(question, 20, rescore=lambda ids: {n: rows[n] for n in ids}) == exact.search(
+        question, 20
+    )

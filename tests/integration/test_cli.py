@@ -79,7 +79,13 @@ def test_ingest_query_status_delete(cli: Cli, corpus: Path) -> None:
     assert code == 0
     assert len(only_json(out)["deleted"]) == 1
     _, out, _ = cli("status", "--json")
-    assert only_json(out)["workspace"]["documents"] == {"processed": 4, "pending": 0, "failed": 0}
+    assert only_json(out)["workspace"]["documents"] == {
+        "pending": 0,
+        "extracting": 0,
+        "merging": 0,
+        "processed": 4,
+        "failed": 0,
+    }
     code, _, err = cli("delete", "gone")
     assert code == 4
     assert "gone" in err
@@ -150,6 +156,47 @@ def test_unusable_files_are_reported_and_skipped(cli: Cli, corpus: Path) -> None
     assert code == 3
     assert "6 documents ready" in out
     assert "latin.txt: not UTF-8 text (byte 1); convert it first" in err
+
+
+def test_an_empty_file_is_told_of(cli: Cli, corpus: Path) -> None:
+    (corpus / "blank.txt").write_text(" \n\t\n")
+    for _ in range(2):
+        code, out, err = cli("ingest", "corpus/blank.txt", "corpus/ada-lovelace.md")
+        assert code == 0
+        assert err.count("warning:") == 1
+        assert "warning: corpus/blank.txt is empty" in err
+    _, out, _ = cli("ingest", "corpus/blank.txt", "--json")
+    assert only_json(out)["report"]["documents"][0]["warnings"] == {"empty": 1}
+
+
+def test_counts_agree_with_their_nouns(cli: Cli, corpus: Path) -> None:
+    _, out, _ = cli("ingest", "corpus/ada-lovelace.md")
+    assert "1 document ready" in out
+    assert "embed: 1 call, " in out
+    assert "1 documents" not in out
+    _, out, _ = cli("status")
+    assert "Workspace default: 1 processed; " in out
+    assert "1 document deleted" in cli("delete", "corpus/ada-lovelace.md")[1]
+    assert "Workspace default: no documents; 0 chunks, 0 entities, 0 relations;" in cli("status")[1]
+    assert ("documents", "none") in [tuple(line.split()) for line in describe(cli).splitlines()]
+
+
+def describe(cli: Cli) -> str:
+    return cli("workspaces", "describe", "default")[1]
+
+
+def test_passages_are_numbered_as_references_are(cli: Cli, corpus: Path) -> None:
+    long = "\n\n".join(f"Ada Lovelace wrote note {n} on the Analytical Engine. " * 12 for n in range(9))
+    (corpus / "long.txt").write_text(long)
+    cli("ingest", "corpus/long.txt", "corpus/ada-lovelace.md")
+    question = "What did Ada Lovelace write about the Analytical Engine?"
+    answer = only_json(cli("query", question, "--json")[1])
+    numbers = [reference["number"] for reference in answer["references"]]
+    assert len(set(numbers)) < len(numbers)  # several passages are of one document
+    _, out, _ = cli("query", question)
+    shown = [line for line in out.splitlines() if line.startswith("[")]
+    assert [int(line[1 : line.index("]")]) for line in shown] == numbers[: len(shown)]
+    assert all(", similarity 0." in line for line in shown)
 
 
 # ---- workspaces ----------------------------------------------------------------------------------------
@@ -285,13 +332,35 @@ def test_failed_documents_are_shown_and_resumed(cli: Cli, corpus: Path) -> None:
         assert "stateless-rag resume --root stateless-rag-data --workspace default" in err
         code, out, _ = cli("status", "--failed")
         assert code == 0
-        assert "tried 1 times: ProviderRejected" in out
+        assert "tried 1 time: ProviderRejected" in out
         code, out, _ = cli("resume", "--json", **keyed)
         assert code == 0
         assert only_json(out)["counts"] == {"processed": 1}
 
 
 # ---- processes -----------------------------------------------------------------------------------------
+
+
+def test_version(cli: Cli) -> None:
+    import stateless_rag
+
+    assert cli("--version") == (0, f"stateless-rag {stateless_rag.__version__}\n", "")
+
+
+def test_the_encoding_script_explains_itself(tmp_path: Path) -> None:
+    script = str(PROJECT / "scripts" / "build_encoding.py")
+
+    def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, script, *arguments], capture_output=True, text=True, timeout=60
+        )
+
+    told = run_script("--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "npm pack js-tiktoken" in told.stdout
+    missing = run_script(str(tmp_path / "gone.js"))
+    assert missing.returncode == 1
+    assert "gone.js cannot be read" in missing.stderr
 
 
 def test_python_m_and_help() -> None:

@@ -366,6 +366,80 @@ async def test_bodies_that_are_no_answer(body: bytes) -> None:
             await embed(server)
 
 
+def sent(status: int = 200, headers: str = "", content: bytes = b"{}") -> bytes:
+    """An answer with these headers, and a length."""
+    return (
+        f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{headers}Connection: close\r\n\r\n".encode()
+        + content
+    )
+
+
+UNUSUAL: list[tuple[str, bytes, type[ProviderError]]] = [
+    ("no HTTP", b"\x00 what?\r\n\r\n", ProviderUnavailable),
+    ("no number as length", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", ProviderUnavailable),
+    (
+        "no number as size",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ProviderUnavailable,
+    ),
+    ("a header without end", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n", ProviderUnavailable),
+    ("no content", b"HTTP/1.1 204 No Content\r\n\r\n", InvalidReply),
+    ("a status of its own", sent(999), ProviderUnavailable),
+    ("not gzip", sent(headers="Content-Encoding: gzip\r\n", content=b"plain"), InvalidReply),
+    ("an error not gzip", sent(400, "Content-Encoding: gzip\r\n", b"plain"), InvalidReply),
+    ("a ring of redirects", sent(307, "Location: /v1/again\r\n"), ProviderRejected),
+    ("a redirect to no URL", sent(307, "Location: http://[::1\r\n"), ProviderUnavailable),
+    ("a redirect to another protocol", sent(307, "Location: ftp://host/\r\n"), ProviderRejected),
+    ("a redirect without a place", sent(307), ProviderRejected),
+    ("an error as a list", sent(400, content=b"[1]"), ProviderRejected),
+    ("an error of numbers", sent(400, content=b'{"error": {"code": 5, "message": [1]}}'), ProviderRejected),
+    ("an error not UTF-8", sent(400, content=b"\xff\xfe"), ProviderRejected),
+    ("an error too deep", sent(500, content=b"[" * 100_000), ProviderUnavailable),
+    ("an unknown charset", sent(400, "Content-Type: text/x; charset=none\r\n", b"?"), ProviderRejected),
+    ("a number without end", sent(content=b'{"choices": ' + b"9" * 5_000 + b"}"), InvalidReply),
+    ("a body not UTF-8", sent(content=b'{"choices": "\xff"}'), InvalidReply),
+    ("a list in place of choices", sent(content=b'{"choices": {"0": 1}, "data": {"0": 1}}'), InvalidReply),
+]
+
+
+@pytest.mark.parametrize(("answer", "error"), [pytest.param(*case[1:], id=case[0]) for case in UNUSUAL])
+@pytest.mark.parametrize("call", [complete, embed])
+async def test_whatever_a_server_sends_ends_in_the_error_tree(
+    call: Callable[..., Any], answer: bytes, error: type[ProviderError]
+) -> None:
+    async with Raw(answer) as server:
+        with pytest.raises(error) as caught:
+            await call(server)
+    assert type(caught.value) is error
+    assert caught.value.__cause__ is not None or type(caught.value) is InvalidReply
+
+
+@pytest.mark.parametrize(
+    "usage", [5, [1], {"prompt_tokens": 10**30, "completion_tokens": True}, {"prompt_tokens": -1}, {}, None]
+)
+async def test_counts_that_are_none_are_left_out(usage: Any) -> None:
+    async with Raw(json_answer({**HI, "usage": usage})) as server:
+        assert await complete(server) == LLMReply(text="hi")
+
+
+@pytest.mark.parametrize("call", [complete, stream, embed])
+async def test_headers_that_http_cannot_carry_are_refused(call: Callable[..., Any]) -> None:
+    async with Raw(json_answer(HI)) as server:
+        with pytest.raises(ProviderRejected, match="ascii"):
+            await call(server, headers={"X-Team": "ä"})
+        assert server.heads == []
+
+
+async def test_texts_that_http_cannot_carry_are_refused() -> None:
+    async with Raw(json_answer(HI)) as server:
+        with pytest.raises(ProviderRejected, match="utf-8") as caught:
+            await complete(server, LLMRequest(prompt="secret \ud800"))
+        with pytest.raises(ProviderRejected, match="utf-8"):
+            await embed(server, ["\ud800"])
+        assert server.heads == []
+    assert "secret" not in str(caught.value)
+
+
 async def test_thinking_is_removed() -> None:
     async with FakeOpenAIServer(Says("<think>I wonder.\n</think>\n\nIt is 42.")) as server:
         assert (await complete(server)).text == "It is 42."
@@ -442,8 +516,14 @@ async def test_a_whole_answer_outlives_the_loss_of_its_token_count() -> None:
         (delta("x", "content_filter"), ProviderRejected),
         (delta(None, None, refusal="No."), ProviderRejected),
         ({"choices": [{"delta": {"content": 5}}]}, InvalidReply),
+        ({"error": "A secret question?"}, ProviderUnavailable),
+        ({"error": {"message": 5, "code": 429}}, ProviderRateLimited),
+        (b"\xff\xfe", InvalidReply),
+        (b"[" * 100_000, InvalidReply),
+        (b"9" * 5_000, InvalidReply),
+        (b"null", InvalidReply),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 async def test_bad_events(event: Any, error: type[ProviderError]) -> None:
     async with Raw(event_stream(delta("one"), event, b"[DONE]")) as server:
@@ -493,6 +573,10 @@ async def test_embeddings_in_both_encodings_and_any_order() -> None:
         [{"embedding": [1.0]}, {"embedding": [1.0, 2.0]}],
         [{"embedding": []}, {"embedding": []}],
         [{"embedding": None}, {"embedding": [1.0]}],
+        [{"embedding": [10**400]}, {"embedding": [1.0]}],
+        [{"embedding": "äö"}, {"embedding": [1.0]}],
+        [{"embedding": [1.0, [2.0]]}, {"embedding": [1.0]}],
+        [{"embedding": {"0": 1.0}}, {"embedding": [1.0]}],
         [{"embedding": "!"}, {"embedding": "!"}],
         [{"embedding": [[1.0]]}, {"embedding": [[1.0]]}],
         [{"embedding": "AAA="}, {"embedding": "AAA="}],
@@ -534,7 +618,7 @@ def test_model_names_what_changes_answers_and_no_secret() -> None:
     assert one.model == same.model != other.model
     assert one.model.startswith("gpt-x;temperature=0;extra_body=")
     assert KEY not in one.model + repr(one) + str(vars(one).get("_model"))
-    with pytest.raises(InvalidInput, match="empty"):
+    with pytest.raises(InvalidInput, match="blank"):
         OpenAILLM("", api_key=KEY)
     for url in ("localhost:80", "ftp://host", "https://"):
         with pytest.raises(InvalidInput, match="base_url"):

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from stateless_rag.engine import Engine
-from stateless_rag.errors import InvalidWorkspaceName, Overloaded, StoreClosed, WorkspaceNotFound
+from stateless_rag.errors import (
+    InvalidInput,
+    InvalidWorkspaceName,
+    Overloaded,
+    StoreClosed,
+    WorkFailed,
+    WorkspaceMismatch,
+    WorkspaceNotFound,
+)
 from stateless_rag.limits import Limits
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers import O200kTokenizer
@@ -99,7 +107,7 @@ async def test_close_one(tmp_path: Path) -> None:
         async with pool.lease("a") as engine:
             assert not await pool.close_one("a")
             assert await engine.documents() == []
-        assert await pool.close_one("a") and await pool.close_one("never opened")
+        assert await pool.close_one("a") and await pool.close_one("never-opened")
         assert pool.opened == ()
         with pytest.raises(StoreClosed):
             await engine.documents()
@@ -197,3 +205,179 @@ async def test_work_finds_what_comes_until_it_is_told_to_stop(tmp_path: Path) ->
         stop.set()
         async with asyncio.timeout(20):
             assert set(await working) == {"a", "b"}
+
+
+# ---- memory and time -----------------------------------------------------------------------------------
+
+
+async def filled(pool: Workspaces, names: str) -> int:
+    """Make workspaces that take the same memory when they are opened, which is returned."""
+    sizes = set()
+    for name in names:
+        async with pool.lease(name) as engine:
+            await engine.insert(texts("same", 5))
+        await pool.close_one(name)
+        async with pool.lease(name):
+            sizes.add(pool.store.memory(name))
+        await pool.close_one(name)
+    (size,) = sizes
+    return size
+
+
+async def test_the_least_recently_used_goes_when_memory_is_short(tmp_path: Path) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
+        size = await filled(pool, "abc")
+        assert size > 1000
+        small = Workspaces(pool.store, engine_options=Opened(), max_bytes=2 * size)
+        for name in "abac":
+            async with small.lease(name):
+                pass
+        assert small.opened == ("a", "c")
+        assert [pool.store.memory(name) > 0 for name in "abc"] == [True, False, True]
+        async with small.lease("a"), small.lease("c"):
+            with pytest.raises(Overloaded, match="max_bytes"):
+                async with small.lease("b"):
+                    pass
+        async with small.lease("b") as engine:
+            assert len(await engine.documents()) == 5
+        await small.close()
+        tight = Workspaces(pool.store, engine_options=Opened(), max_bytes=1)
+        async with tight.lease("a") as engine:  # one is always served, and not kept
+            assert len(await engine.documents()) == 5
+        assert tight.opened == ()
+        await tight.close()
+        assert [pool.store.memory(name) for name in "abc"] == [0, 0, 0]
+
+
+async def test_what_nobody_leases_is_closed_after_a_while(tmp_path: Path) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened(), max_idle=0.01) as pool:
+        async with pool.lease("held") as held:
+            async with pool.lease("a"):
+                pass
+            async with asyncio.timeout(20):
+                while pool.opened != ("held",):  # noqa: ASYNC110 -- what is polled is a timer
+                    await asyncio.sleep(0.005)
+            await held.documents()
+        async with asyncio.timeout(20):
+            while pool.opened:  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.005)
+
+
+async def test_usage_tells_what_is_open(tmp_path: Path) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
+        assert pool.usage() == ()
+        async with pool.lease("a") as engine, pool.lease("a"):
+            await engine.insert(texts("a", 3))
+            (used,) = pool.usage()
+            assert (used.name, used.leases, used.idle) == ("a", 2, 0.0)
+            assert used.memory == pool.store.memory("a") > 0
+        (used,) = pool.usage()
+        assert used.leases == 0 and used.idle > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_open": 0}, {"max_bytes": 0}, {"max_idle": 0}, {"max_idle": float("nan")}]
+)
+async def test_caps_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        await Workspaces.open(tmp_path, **wrong)
+    async with Workspaces.open(tmp_path):  # and leave the root free
+        pass
+
+
+async def test_a_second_close_of_the_pool_waits(tmp_path: Path) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
+        async with pool.lease("a") as engine:
+            await engine.insert(texts("a", 1))
+        await asyncio.gather(pool.close(), asyncio.create_task(closed_and_free(pool)))
+
+
+async def closed_and_free(pool: Workspaces) -> None:
+    await pool.close()
+    assert pool.store.memory("a") == 0
+
+
+# ---- work that meets trouble ---------------------------------------------------------------------------
+
+
+class Mixed(Opened):
+    """The embedder of some workspaces is not the one they were made with."""
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+    def __call__(self, name: str) -> Mapping[str, Any]:
+        options = super().__call__(name)
+        return {**options, "embedder": DeterministicEmbedder(dimension=7)} if name in self.wrong else options
+
+
+async def pending(tmp_path: Path, names: str) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
+        for name in names:
+            async with pool.lease(name) as engine:
+                await engine.submit(texts(name, 2))
+
+
+async def test_a_workspace_that_cannot_be_opened_does_not_hide_the_others(tmp_path: Path) -> None:
+    await pending(tmp_path, "abc")
+    async with Workspaces.open(tmp_path, engine_options=Mixed("b")) as pool:
+        async with asyncio.timeout(30):
+            with pytest.raises(WorkFailed, match=r"'b'.*made with embedder") as failure:
+                await pool.work(until_empty=True, poll=0.01)
+        assert set(failure.value.reports) == {"a", "c"}
+        assert [type(error) for error in failure.value.errors.values()] == [WorkspaceMismatch]
+        told: list[tuple[str, Exception]] = []
+        reports = await pool.work(until_empty=True, poll=0.01, on_error=lambda *error: told.append(error))
+        assert reports == {} and [name for name, _ in told] == ["b"]
+
+
+async def test_work_without_end_tries_again_with_pauses(tmp_path: Path) -> None:
+    await pending(tmp_path, "ab")
+    options = Mixed("b")
+    stop, polls, told = asyncio.Event(), 0, []
+    async with Workspaces.open(tmp_path, engine_options=options) as pool:
+        names = pool.store.names
+
+        async def counted() -> Any:
+            nonlocal polls
+            polls += 1
+            if polls == 60:
+                options.wrong = ""  # from here on it could be opened
+            return await names()
+
+        pool.store.names = counted  # type: ignore[method-assign]
+        working = asyncio.create_task(
+            pool.work(stop=stop, poll=0.001, on_error=lambda name, _: told.append(name))
+        )
+        async with asyncio.timeout(60):
+            while (await pool.store.describe("b")).documents[Status.PROCESSED] < 2:  # noqa: ASYNC110 -- what is polled is the store
+                await asyncio.sleep(0.02)
+        stop.set()
+        assert set(await working) == {"a", "b"}
+        assert polls > 60 and set(told) == {"b"}
+        assert options.names.count("b") == len(told) + 1 < 10
+
+
+async def test_an_error_of_the_application_stops_the_work(tmp_path: Path) -> None:
+    await pending(tmp_path, "a")
+
+    def refuse(name: str, _: Exception) -> None:
+        raise LookupError(name)
+
+    async with Workspaces.open(tmp_path, engine_options=Mixed("a")) as pool:
+        with pytest.raises(LookupError, match="a"):
+            await pool.work(poll=0.01, on_error=refuse)
+
+
+async def test_looking_for_work_opens_nothing_that_has_none(tmp_path: Path) -> None:
+    opened = Opened()
+    async with Workspaces.open(tmp_path, engine_options=opened) as pool:
+        for name in "abcd":
+            async with pool.lease(name) as engine:
+                await (engine.submit if name == "c" else engine.insert)(texts(name, 1))
+            await pool.close_one(name)
+        opened.names.clear()
+        reports = await pool.work(until_empty=True, poll=0.01)
+        assert set(reports) == {"c"} and opened.names == ["c"]
+        assert [name for name in "abcd" if pool.store.memory(name)] == ["c"]

@@ -247,8 +247,7 @@ async def test_a_slow_consumer_does_not_keep_the_log_from_shrinking(tmp_path: Pa
             await engine.insert(Document(f"Gen{number}x " + "met Somebody.\n\n" * 2000, id=f"long{number}"))
         log = tmp_path / "stateless_rag.duckdb.wal"
         assert log.stat().st_size > 50_000
-        with store._cursor() as cursor:
-            cursor.execute("CHECKPOINT").fetchall()
+        store._connection.execute("CHECKPOINT root")
         assert not log.exists() or log.stat().st_size < 5_000
         assert await anext(stream) == "word "
         await stream.aclose()

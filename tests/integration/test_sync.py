@@ -52,6 +52,18 @@ def test_it_does_what_the_other_does(tmp_path: Path) -> None:
     assert threads() == set()
 
 
+def test_it_has_all_that_the_other_has(tmp_path: Path) -> None:
+    missing = {name for name in vars(AsyncEngine) if not name.startswith("_")} - set(dir(Engine))
+    assert missing == {"context"}
+    with open_engine(tmp_path) as engine:
+        engine.insert(Document(TEXT, id="d"))
+        (relation, *_) = engine.relations_of("Ada Lovelace", limit=1)
+        assert "ada lovelace" in (relation.source_key, relation.target_key)
+        assert engine.graph().num_nodes() == engine.describe().entities
+        assert engine.costs()["extract"].calls > 0
+        assert engine.resume("d").documents == ()
+
+
 async def test_it_works_inside_a_running_loop(tmp_path: Path) -> None:
     with open_engine(tmp_path) as engine:
         engine.insert(TEXT)

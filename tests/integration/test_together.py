@@ -185,19 +185,23 @@ async def test_opening_may_be_cancelled(tmp_path: Path) -> None:
             await asyncio.sleep(0)
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    store = await Store.open(tmp_path)
-                except StoreLocked:
-                    await asyncio.sleep(0.05)  # it is being closed
-                    continue
-                break
+        assert opening.cancelled()
+        store = await _opened_when_free(tmp_path)
+        assert await store.names() == []
         await store.close()
 
 
 async def _opened(root: Path) -> Store:
     return await Store.open(root)
+
+
+async def _opened_when_free(root: Path) -> Store:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await Store.open(root)
+            except StoreLocked:
+                await asyncio.sleep(0.05)  # it is being closed
 
 
 async def test_a_document_that_cannot_be_cut_does_not_stop_the_others(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,7 @@ from stateless_rag.errors import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
+    StreamAbandoned,
 )
 from stateless_rag.flights import Flights
 from stateless_rag.limits import Limits, Priority
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
 class Words:
     name = "words"
 
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
     def count(self, text: str) -> int:
+        self.threads.append(threading.get_ident())
         return len(text.split())
 
     def offsets(self, text: str) -> Sequence[int]:
@@ -209,7 +215,8 @@ def test_the_digest_of_a_request_follows_all_that_determines_the_reply_and_nothi
         replace(one, json=True),
         replace(one, max_tokens=5),
         LLMRequest(prompt="s", system=one.prompt, history=one.history),
-        LLMRequest(prompt="s", history=(Message(one.prompt, "user"), Message("a", "assistant"))),
+        replace(one, history=(Message("assistant", "a"), Message("user", "b"))),
+        LLMRequest(prompt="s", history=(Message("user", one.prompt), Message("user", "a"))),
     ]
     digests = [request_digest("m", each) for each in (one, *changed)] + [request_digest("other", one)]
     assert len(set(digests)) == len(digests)
@@ -241,6 +248,41 @@ async def test_tokens_are_counted_where_the_provider_gives_none() -> None:
     context = make(llm=Model(["one two three"]))
     await complete(context, request("a b", system="c", history=(Message("user", "d e"),)))
     assert context.meter.totals()["extract"] == Usage(1, 5, 3)
+
+
+LONG = "word " * 2_000
+
+
+async def test_long_texts_are_counted_in_a_thread_and_short_ones_at_once() -> None:
+    here = threading.get_ident()
+    for prompt, answer, inline in (("hi", "ho", True), (LONG, "ho", False), ("hi", LONG.strip(), False)):
+        context = make(llm=Model([answer, answer]))
+        await complete(context, request(prompt))
+        async with aclosing(stream(context, request(prompt))) as parts:
+            assert [part.reply async for part in parts][-1] is not None
+        words = len(prompt.split()), len(answer.split())
+        assert context.meter.totals()["extract"] == Usage(2, 2 * words[0], 2 * words[1])
+        assert [thread == here for thread in context.tokenizer.threads] == [inline] * 4
+
+    for texts, inline in ((["a", "b"], True), (["a", LONG], False)):
+        context = make(embedder=Letters())
+        await embed_texts(context, texts, role="query")
+        assert context.meter.totals()["embed_query"].prompt_tokens == sum(len(t.split()) for t in texts)
+        assert [thread == here for thread in context.tokenizer.threads] == [inline] * 2
+
+
+@pytest.mark.parametrize(("limit", "counted"), [(None, 0), (26, 0), (25, 3)])
+async def test_texts_whose_bytes_fit_into_a_batch_are_not_counted(limit: int | None, counted: int) -> None:
+    texts = ["ä" * 3, "word " * 4, "ö" * 2]
+    context = make(embedder=Letters(max_batch=2, max_batch_tokens=limit))
+    await embed_texts(context, texts, role="query")
+    assert len(context.tokenizer.threads) == counted + len(texts)
+
+
+async def test_what_the_provider_counted_is_not_counted_again() -> None:
+    context = make(llm=Model([LLMReply(text=LONG, prompt_tokens=1, completion_tokens=2)]))
+    await complete(context, request(LONG))
+    assert context.tokenizer.threads == []
 
 
 @pytest.mark.parametrize("kept", [None, Memory()])
@@ -594,6 +636,106 @@ async def test_the_slot_is_held_until_the_stream_is_closed() -> None:
     assert llm.closed == 1
     assert idle(context)
     assert context.meter.totals() == {"extract": Usage(1, 2, 1)}
+
+
+@pytest.mark.parametrize("part", ["text", None, StreamPart(text=5), StreamPart(text="a", reply="a")])  # type: ignore[arg-type]
+async def test_parts_of_another_kind_are_errors_of_the_provider(part: Any) -> None:
+    class Odd(Model):
+        async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
+            yield part if part is not None else object()  # type: ignore[misc]
+
+    with pytest.raises(InvalidReply, match=r"m (streamed|answered)"):
+        await read(make(llm=Odd()))
+
+
+async def test_what_no_prompt_can_carry_is_taken_out_of_a_stream() -> None:
+    reply = LLMReply(text="a\ud800b", prompt_tokens=1, completion_tokens=1)
+    *parts, last = await read(make(llm=Model(["a\ud800b", StreamPart(reply=reply)])))
+    assert "".join(part.text for part in parts) == "a\ufffdb"
+    assert last.reply == replace(reply, text="a\ufffdb")
+
+
+async def test_a_whole_reply_holds_no_slot_while_the_consumer_looks_at_it() -> None:
+    context = make(llm=Model(["a"]))
+    async with aclosing(stream(context, request())) as parts:
+        held = [context.limits.in_use("llm") async for _ in parts]
+    assert held == [1, 0]
+
+
+IDLE = replace(QUICK, stream_idle=0.02)
+
+
+async def let_go(context: Context) -> None:
+    """Wait until the only slot is free."""
+    async with (
+        asyncio.timeout(10),
+        context.limits.slot("llm", workspace="another", priority=Priority.QUERY),
+    ):
+        pass
+
+
+async def test_a_stream_that_nobody_reads_is_closed_and_says_so_to_who_reads_on() -> None:
+    llm = Model(["a", "b", "c"])
+    context = make(IDLE, llm=llm, limits=Limits(llm=1))
+    parts = stream(context, request())
+    assert (await anext(parts)).text == "a"
+    await let_go(context)
+    assert llm.closed == 1
+    assert await complete(context, request()) == LLMReply(text="b")  # the slot is free for others
+    with pytest.raises(StreamAbandoned, match="stream_idle"):
+        await anext(parts)
+    assert context.meter.totals() == {"extract": Usage(2, 4, 2)}
+    assert [part async for part in parts] == []
+    assert idle(context)
+
+
+async def test_a_stream_that_nobody_reads_can_still_be_closed() -> None:
+    llm = Model(["a", "b"])
+    context = make(IDLE, llm=llm, limits=Limits(llm=1))
+    async with aclosing(stream(context, request())) as parts:
+        await anext(parts)
+        await let_go(context)
+    assert llm.closed == 1
+    assert context.meter.totals() == {"extract": Usage(1, 2, 1)}
+
+
+async def test_a_provider_that_cannot_close_its_stream_loses_the_slot_all_the_same() -> None:
+    class Stuck(Model):
+        async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
+            try:
+                yield StreamPart(text="a")
+            finally:
+                raise ConnectionError("gone")
+
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    context = make(IDLE, llm=Stuck(), limits=Limits(llm=1))
+    parts = stream(context, request())
+    await anext(parts)
+    await let_go(context)
+    with pytest.raises(StreamAbandoned):
+        await anext(parts)
+    del parts
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_slow_consumer_keeps_its_stream_if_it_asks_in_time_each_time() -> None:
+    loop = asyncio.get_running_loop()
+    context = make(replace(QUICK, stream_idle=1000.0), llm=Model(["a", "b", "c"]))
+    later, timers = loop.call_later, []
+
+    def noted(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+        handle = later(delay, *arguments)
+        if delay == 1000.0:
+            timers.append(handle)
+        return handle
+
+    loop.call_later = noted  # type: ignore[method-assign,assignment]
+    async with aclosing(stream(context, request())) as parts:
+        waiting = [[timer.cancelled() for timer in timers] async for _ in parts]
+    # A timer runs while the consumer has a part, and ends when it asks for the next.
+    assert waiting == [[False], [True, False], [True, True, False], [True, True, True]]
 
 
 async def test_the_time_of_the_consumer_does_not_count_but_the_providers_does() -> None:

@@ -7,6 +7,7 @@ import random
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from stateless_rag.context import Context
 from stateless_rag.errors import InvalidDocument, InvalidInput
 from stateless_rag.providers.tokenizer import O200kTokenizer
 from stateless_rag.settings import ChunkSettings, Settings
-from stateless_rag.stages.chunk import chunk, document_id, prepare
+from stateless_rag.stages.chunk import chunk, document_id
 from stateless_rag.text import chunk_id_of, chunk_row_id, digest
 from stateless_rag.types import Chunk, Document
 
@@ -473,46 +474,49 @@ def test_row_id_is_the_signed_number() -> None:
 @pytest.mark.parametrize(
     ("document", "named"),
     [
-        (Document(b"bytes"), "bytes"),  # type: ignore[arg-type]
-        (Document("t", id=""), "id"),
-        (Document("t", id="  "), "id"),
-        (Document("t", id="a\x00b"), "x00"),
-        (Document("t", id="a\nb"), "control"),
-        (Document("t", id="i" * 513), "513"),
-        (Document("t", id=7), "7"),  # type: ignore[arg-type]
-        (Document("t", source="s" * 4097), "4097"),
-        (Document("t", source=Path("x")), "Path"),  # type: ignore[arg-type]
-        (Document("t", metadata={"a": {"b": [1, float("nan")]}}), r"metadata\['a'\]\['b'\]\[1\] is nan"),
-        (Document("t", metadata={"a": float("inf")}), "inf"),
-        (Document("t", metadata={"a": {1: 2}}), r"key 1"),
-        (Document("t", metadata={"a": {"x"}}), "set"),
-        (Document("t", metadata=[1]), "mapping"),  # type: ignore[arg-type]
+        (lambda: Document(b"bytes"), "bytes"),  # type: ignore[arg-type]
+        (lambda: Document("t", id=""), "id"),
+        (lambda: Document("t", id="  "), "id"),
+        (lambda: Document("t", id="a\x00b"), "x00"),
+        (lambda: Document("t", id="a\nb"), "control"),
+        (lambda: Document("t", id="i" * 513), "513"),
+        (lambda: Document("t", id=7), "7"),  # type: ignore[arg-type]
+        (lambda: Document("t", source="s" * 4097), "4097"),
+        (lambda: Document("t", source=Path("x")), "Path"),  # type: ignore[arg-type]
+        (
+            lambda: Document("t", metadata={"a": {"b": [1, float("nan")]}}),
+            r"metadata\['a'\]\['b'\]\[1\] is nan",
+        ),
+        (lambda: Document("t", metadata={"a": float("inf")}), "inf"),
+        (lambda: Document("t", metadata={"a": {1: 2}}), r"key 1"),
+        (lambda: Document("t", metadata={"a": {"x"}}), "set"),
+        (lambda: Document("t", metadata=[1]), "mapping"),  # type: ignore[arg-type]
     ],
 )
-def test_unusable_documents(document: Document, named: str) -> None:
+def test_unusable_documents(document: Callable[[], Document], named: str) -> None:
     with pytest.raises(InvalidDocument, match=named):
-        prepare(document)
+        document()
 
 
 def test_metadata_that_contains_itself() -> None:
     metadata: dict[str, Any] = {}
     metadata["self"] = metadata
     with pytest.raises(InvalidDocument, match="levels"):
-        prepare(Document("t", metadata=metadata))
+        Document("t", metadata=metadata)
 
 
-def test_prepared_documents() -> None:
+def test_documents_are_kept_clean() -> None:
     metadata = {"a\x00": ["x\ud800", (1, 2.5, None, True)], "n": {"k": "v"}}
-    prepared = prepare(Document("te\x00xt\ufffe", id="i" * 512, source="a\x07b", metadata=metadata))
-    assert prepared.text == "te xt\ufffd"
-    assert prepared.source == "a b"
-    assert prepared.metadata == {"a ": ["x\ufffd", [1, 2.5, None, True]], "n": {"k": "v"}}
-    assert json.loads(json.dumps(prepared.metadata)) == prepared.metadata
-    assert prepare(prepared) == prepared
+    document = Document("te\x00xt\ufffe", id="i" * 512, source="a\x07b", metadata=metadata)
+    assert document.text == "te xt\ufffd"
+    assert document.source == "a b"
+    assert document.metadata == {"a ": ["x\ufffd", [1, 2.5, None, True]], "n": {"k": "v"}}
+    assert json.loads(json.dumps(document.metadata)) == document.metadata
+    assert dataclasses.replace(document) == document
     metadata["n"] = {}
-    assert prepared.metadata["n"] == {"k": "v"}  # later changes by the caller do not reach it
-    assert prepare(Document("t", source="")).source is None
-    assert prepare(dataclasses.replace(prepared, id=None)).id is None
+    assert document.metadata["n"] == {"k": "v"}  # later changes by the caller do not reach it
+    assert Document("t", source="").source is None
+    assert dataclasses.replace(document, id=None).id is None
 
 
 def test_levels() -> None:

@@ -99,6 +99,7 @@ async def test_a_flight_that_landed_between_being_found_and_waited_for_does_not_
         found = flights._flights["d"]
     async with asyncio.timeout(5):
         await found.wait()
+    assert len(flights) == 0
 
 
 async def test_lead_free_takes_what_nobody_leads_and_can_end_a_part_early() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.protocols import Embedder
+from stateless_rag.protocols import Embedder, Embeddings
 from stateless_rag.providers.hashing import HashingEmbedder
 
 TRIPLES = [
@@ -112,13 +112,13 @@ def test_hashes_are_pinned() -> None:
 
 async def test_a_large_batch_is_worked_on_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    vectors = HashingEmbedder.vectors
+    embeddings = HashingEmbedder._embeddings
 
-    def noted(self: HashingEmbedder, texts: list[str]) -> np.ndarray:
+    def noted(self: HashingEmbedder, texts: list[str]) -> Embeddings:
         threads.append(threading.get_ident())
-        return vectors(self, texts)
+        return embeddings(self, texts)
 
-    monkeypatch.setattr(HashingEmbedder, "vectors", noted)
+    monkeypatch.setattr(HashingEmbedder, "_embeddings", noted)
     embedder = HashingEmbedder()
     small, large = await asyncio.gather(
         embedder.embed(["Ada"], role="query"), embedder.embed(["Ada Lovelace"] * 1000, role="document")
@@ -128,9 +128,41 @@ async def test_a_large_batch_is_worked_on_in_a_thread(monkeypatch: pytest.Monkey
     assert threads[0] == threading.get_ident() != threads[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", 0),
+        ("It's 1 + 1_000, \tisn't\x0bit?\x1cyes", 9),
+        ("Größe x_y", 3),
+        ("计算机 \N{FULLWIDTH DIGIT ONE}a", 4),
+    ],
+)
+async def test_the_tokens_of_texts_are_their_words(text: str, words: int) -> None:
+    assert (await HashingEmbedder(8).embed([text, "one two"], role="document")).tokens == words + 2
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=80))
+@settings(max_examples=200)
+def test_ascii_texts_have_the_words_that_any_text_has(text: str) -> None:
+    # With a letter beyond ASCII in it a text goes the general way; the letter alone is one more word.
+    one, other, letter = (
+        HashingEmbedder(2048)._embeddings([text]),
+        HashingEmbedder(2048)._embeddings([f"{text} ö"]),
+        1,
+    )
+    assert one.tokens is not None
+    assert other.tokens == one.tokens + letter
+
+
+def test_texts_beyond_a_block_are_embedded_as_they_are_alone() -> None:
+    texts = [f"Text {number} of Ada " * 40 for number in range(60)]
+    together = HashingEmbedder(32).vectors(texts)
+    assert np.array_equal(together, np.vstack([HashingEmbedder(32).vectors([text]) for text in texts]))
+
+
 def test_is_an_embedder() -> None:
     embedder = HashingEmbedder(16)
     assert isinstance(embedder, Embedder)
     assert (embedder.dimension, embedder.max_batch, embedder.max_tokens) == (16, 1024, None)
-    with pytest.raises(InvalidInput, match="dimension=0"):
+    with pytest.raises(InvalidInput, match="dimension is 0"):
         HashingEmbedder(0)

@@ -218,7 +218,8 @@ async def test_naive_finds_passages_only() -> None:
     options = replace(OPTIONS, mode="naive")
     found = await retrieve(context_with(embedder=embedder), reader(snapshot_of()), QUESTION, options)
     assert chunks(found.passages) == ["c1", "c2"]
-    assert found.passages[0].score == pytest.approx(2 / 6**0.5)
+    assert found.passages[0].similarity == pytest.approx(2 / 6**0.5)
+    assert [one.score for one in found.passages] == [1.0, 0.5]
     assert {one.found_by for one in found.passages} == {("vector",)}
     assert (found.entities, found.relations) == ((), ())
     assert found.keywords.low_level == ()

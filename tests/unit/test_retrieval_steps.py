@@ -15,7 +15,7 @@ from stateless_rag.errors import InvalidInput
 from stateless_rag.retrieval.budget import RESERVE, fit_lines, fit_passages, graph_budgets, room
 from stateless_rag.retrieval.expand import ends_of, most_rows, relations_of
 from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, round_robin, trails
-from stateless_rag.retrieval.question import checked_question, validate
+from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import (
     context_text,
     entity_line,
@@ -224,6 +224,18 @@ def test_lines_fit_under_a_tokenizer_that_merges_across_lines(lines: list[str], 
     assert coarse("".join(f"{line}\n" for line in kept)) <= used <= budget
 
 
+def test_tokens_that_are_known_are_not_counted_again() -> None:
+    known = {"a": 7, "bb": 0, "ccc": 4}
+    counted: list[str] = []
+
+    def counting(text: str) -> int:
+        counted.append(text)
+        return count(text)
+
+    kept, used = fit_lines(known, str, 12, counting, known.__getitem__)
+    assert (kept, used, counted) == (["a", "bb"], 7 + count("bb\n"), ["bb\n"])
+
+
 def test_lines_beyond_the_budget_are_not_even_rendered() -> None:
     rendered: list[int] = []
 
@@ -355,9 +367,8 @@ def test_each_passage_has_a_reference_and_documents_share_a_number() -> None:
     ],
 )
 def test_options_that_cannot_be_used_are_named(field: str, value: object) -> None:
-    validate(OPTIONS)
     with pytest.raises(InvalidInput, match=field):
-        validate(replace(OPTIONS, **{field: value}))  # type: ignore[arg-type]
+        replace(OPTIONS, **{field: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("question", ["", " \n\t ", "\x00\x07", "?", "…!"])

@@ -80,7 +80,11 @@ VECTORS = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 1e-20, 3e19]), min_size
 )
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("apply"), st.dictionaries(IDS, VECTORS, max_size=6), st.sets(IDS, max_size=4)),
+        st.tuples(
+            st.sampled_from(["apply", "give up"]),
+            st.dictionaries(IDS, VECTORS, max_size=6),
+            st.sets(IDS, max_size=4),
+        ),
         st.tuples(st.sampled_from(["compact", "build", "install"])),
     ),
     max_size=12,
@@ -115,6 +119,11 @@ def test_every_view_finds_what_its_revision_holds(
                 row_id: np.array(values, dtype=np.float32) for row_id, values in added.items()
             }
             index.apply({row_id: rows[row_id] for row_id in added}, removed)
+        elif step == "give up":
+            added, removed = change
+            before = index.view
+            index.apply({row_id: np.array(row, dtype=np.float32) for row_id, row in added.items()}, removed)
+            index.restore(before)
         elif step == "compact":
             index.compact(rescore_from(rows))
             built = None

@@ -133,6 +133,32 @@ def test_surrogates_count_as_the_replacement_character(tokenizer: O200kTokenizer
     )
 
 
+def test_long_texts_that_come_again_are_counted_once(
+    tokenizer: O200kTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    count = O200kTokenizer._count
+
+    def noted(self: O200kTokenizer, text: str) -> int:
+        counted.append(text)
+        return count(self, text)
+
+    monkeypatch.setattr(O200kTokenizer, "_count", noted)
+    prompt, other = "You extract entities. " * 40, "You extract all relations. " * 40
+    told = [tokenizer.count(text) for text in (prompt, other, prompt, "short", "short")]
+    assert told == [len(tokenizer.offsets(text)) for text in (prompt, other, prompt, "short", "short")]
+    assert counted == [prompt, other, "short", "short"]
+
+
+def test_what_is_remembered_of_counts_is_bounded(
+    tokenizer: O200kTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED_COUNTS", 3)
+    texts = [f"{number} {'word ' * 200}" for number in range(8)]
+    assert [tokenizer.count(text) for text in texts] == [len(tokenizer.offsets(text)) for text in texts]
+    assert len(tokenizer._counts) <= 3
+
+
 def test_is_built_once_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     build = module._build

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 
+from stateless_rag import __version__
 from stateless_rag.cli.documents import delete, status
 from stateless_rag.cli.ingest import ingest, resume
 from stateless_rag.cli.query import query
@@ -24,6 +26,12 @@ Exit codes: 0 done; 1 error; 2 wrong usage; 3 some documents or files failed; 4 
 """
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stateless-rag {__version__}")
+        raise typer.Exit
+
+
 def build() -> typer.Typer:
     """The command line as a typer application."""
     app = typer.Typer(
@@ -34,6 +42,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(_options)
     for command in (ingest, query, status, delete, resume):
         app.command()(command)
     group = typer.Typer(help="List, describe, create and drop workspaces.", no_args_is_help=True)
@@ -43,6 +52,14 @@ def build() -> typer.Typer:
     group.command("drop")(drop_workspace)
     app.add_typer(group, name="workspaces")
     return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -9,7 +9,7 @@ import typer
 from stateless_rag.cli.engines import open_engine, open_store
 from stateless_rag.cli.files import source_of
 from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
-from stateless_rag.cli.output import Output, short_source, table
+from stateless_rag.cli.output import Output, counted, short_source, table
 from stateless_rag.types import DocumentStatus, Status
 
 __all__ = ["delete", "status"]
@@ -28,7 +28,8 @@ def status(
     async def command() -> Exit:
         async with open_store(chosen, create=False) as store:
             info = await store.describe(chosen.workspace)
-            rows = await (await store.workspace(chosen.workspace)).documents()
+            async with store.workspace(chosen.workspace) as workspace:
+                rows = await workspace.documents()
         shown = [row for row in rows if not failed or row.status is Status.FAILED]
         if as_json:
             output.json({"workspace": info, "documents": shown})
@@ -38,10 +39,10 @@ def status(
         for row in shown:
             for line in _errors(row):
                 output.text(line)
-        counts = ", ".join(f"{count} {name}" for name, count in info.documents.items())
+        counts = ", ".join(f"{count} {name}" for name, count in info.documents.items() if count)
         output.text(
-            f"\nWorkspace {info.name}: {counts}; {info.chunks} chunks, {info.entities} entities, "
-            f"{info.relations} relations; embedder {info.embedder}"
+            f"\nWorkspace {info.name}: {counts or 'no documents'}; {counted(info.chunks, 'chunk')}, "
+            f"{counted(info.entities, 'entity')}, {counted(info.relations, 'relation')}; embedder {info.embedder}"
         )
         return Exit.OK
 
@@ -72,7 +73,7 @@ def delete(
             output.json(report)
         else:
             output.text(
-                f"{len(report.deleted)} documents deleted; entities: {report.entities_removed} removed, "
+                f"{counted(len(report.deleted), 'document')} deleted; entities: {report.entities_removed} removed, "
                 f"{report.entities_changed} changed; relations: {report.relations_removed} removed, "
                 f"{report.relations_changed} changed"
             )
@@ -94,5 +95,8 @@ def _errors(row: DocumentStatus) -> list[str]:
     head = f"\n{short_source(row.source) if row.source else row.id}: {row.error or 'failed'}"
     return [
         f"{head} (an older version still answers)" if row.stale else head,
-        *(f"  chunk {e.ordinal} ({e.chunk_id}), tried {e.attempts} times: {e.error}" for e in row.errors),
+        *(
+            f"  chunk {e.ordinal} ({e.chunk_id}), tried {counted(e.attempts, 'time')}: {e.error}"
+            for e in row.errors
+        ),
     ]

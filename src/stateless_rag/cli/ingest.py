@@ -13,7 +13,7 @@ import typer
 from stateless_rag.cli.engines import open_engine
 from stateless_rag.cli.files import SUFFIXES, find_files, read_documents
 from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
-from stateless_rag.cli.output import Output, short_source, table
+from stateless_rag.cli.output import Output, counted, short_source, table
 from stateless_rag.cli.progress import IngestProgress
 from stateless_rag.errors import StatelessRagError
 from stateless_rag.types import InsertReport, Status
@@ -83,7 +83,7 @@ def resume(
 def report_costs(usage: UsageByPurpose) -> str:
     """Calls and tokens in one line."""
     parts = [
-        f"{purpose}: {used.calls} calls, {used.tokens:,} tokens"
+        f"{purpose}: {counted(used.calls, 'call')}, {counted(used.tokens, 'token')}"
         + (f", {used.cached} known" if used.cached else "")
         for purpose, used in usage.items()
     ]
@@ -109,6 +109,11 @@ def _tell(
     output: Output, chosen: Configuration, report: InsertReport, skipped: list[tuple[str, str]]
 ) -> Exit:
     code = Exit.SOME_FAILED if report.failed or skipped else Exit.OK
+    for document in report.documents:
+        if document.status is Status.PROCESSED and "empty" in document.warnings:
+            output.note(
+                f"warning: {short_source(document.source)} is empty: there is no text in it to be found"
+            )
     if output.as_json:
         names = [{"path": path, "reason": why} for path, why in skipped]
         output.json(
@@ -117,9 +122,10 @@ def _tell(
         return code
     done = [document for document in report.documents if document.status is Status.PROCESSED]
     unchanged = sum(document.unchanged for document in done)
-    summary = f"{len(done)} documents ready ({unchanged} unchanged), {sum(d.chunks for d in done)} chunks"
+    chunks = counted(sum(document.chunks for document in done), "chunk")
     output.text(
-        f"{summary}, {len(report.failed)} failed, {len(skipped)} files skipped, {report.seconds:.1f} s"
+        f"{counted(len(done), 'document')} ready ({unchanged} unchanged), {chunks}, {len(report.failed)} failed, "
+        f"{counted(len(skipped), 'file')} skipped, {report.seconds:.1f} s"
     )
     output.text(report_costs(report.usage))
     if report.failed:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Output", "jsonable", "short_source", "size", "table"]
+__all__ = ["Output", "counted", "jsonable", "short_source", "size", "table"]
 
 
 class Output:
@@ -89,6 +89,17 @@ def short_source(source: str | None) -> str:
         return "–"
     here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 -- strings, as sources are
     return source.removeprefix(here)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where it must be.
+
+    >>> counted(1, "call"), counted(1200, "call"), counted(2, "entity")
+    ('1 call', '1,200 calls', '2 entities')
+    """
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun}"
 
 
 def size(count: int) -> str:

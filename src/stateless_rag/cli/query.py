@@ -90,8 +90,9 @@ def _show(output: Output, answer: Answer, *, streamed: bool, plain: bool) -> Non
         output.text(answer.text)
         return
     if "answer: no LLM, passages only" in answer.degraded:
-        for number, passage in enumerate(answer.retrieval.passages[:_PASSAGES], start=1):
-            for line in passage_lines(number, passage):
+        shown = list(zip(answer.retrieval.passages, answer.references, strict=True))[:_PASSAGES]
+        for passage, reference in shown:
+            for line in passage_lines(passage, reference):
                 output.text(line)
         output.text("\nPassages only: set OPENAI_API_KEY or OPENAI_BASE_URL for an answer in words.")
         return
@@ -111,12 +112,15 @@ def reference_line(reference: Reference) -> str:
     return f"[{reference.number}] {source}, characters {reference.start}–{reference.stop}"
 
 
-def passage_lines(number: int, passage: Passage) -> list[str]:
-    """A passage for people: where it stands, its score, its beginning, and what led to it."""
-    source = short_source(passage.source) if passage.source else passage.document_id
+def passage_lines(passage: Passage, reference: Reference) -> list[str]:
+    """A passage for people: where it stands, how near it is, its beginning, and what led to it.
+
+    Its number is the reference's, so passages of one document share it.
+    """
     text = " ".join(passage.text.split())
+    near = "" if passage.similarity is None else f", similarity {passage.similarity:.2f}"
     lines = [
-        f"[{number}] {source}, characters {passage.start}–{passage.stop}, score {passage.score:.2f}",
+        f"{reference_line(reference)}{near}",
         f"    {text if len(text) <= _EXCERPT else text[:_EXCERPT].rstrip() + ' …'}",
     ]
     if passage.found_by:

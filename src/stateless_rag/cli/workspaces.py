@@ -12,7 +12,7 @@ from stateless_rag.cli.options import AsJson, Exit, Offline, Root, configuration
 from stateless_rag.cli.output import Output, size, table
 from stateless_rag.errors import InvalidInput, WorkspaceNotFound
 from stateless_rag.settings import StoreSettings
-from stateless_rag.types import Status, WorkspaceInfo
+from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["create_workspace", "describe_workspace", "drop_workspace", "list_workspaces"]
 
@@ -127,7 +127,7 @@ def _row(info: WorkspaceInfo) -> tuple[str, ...]:
 
 
 def _facts(info: WorkspaceInfo) -> list[tuple[str, str]]:
-    documents = ", ".join(f"{info.documents.get(state, 0)} {state.value}" for state in Status)
+    documents = ", ".join(f"{count} {state}" for state, count in info.documents.items() if count) or "none"
     generations = ", ".join(f"{count} by {name}" for name, count in info.generations.items())
     return [
         ("name", info.name),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stateless_rag.providers.callables import as_embedder, as_llm
     from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
+    from stateless_rag.providers.embedder import TextEmbedder
     from stateless_rag.providers.hashing import HashingEmbedder
     from stateless_rag.providers.local import FastEmbedder
     from stateless_rag.providers.openai import OpenAIEmbedder, OpenAILLM
@@ -21,6 +22,7 @@ __all__ = [
     "O200kTokenizer",
     "OpenAIEmbedder",
     "OpenAILLM",
+    "TextEmbedder",
     "as_embedder",
     "as_llm",
 ]
@@ -33,6 +35,7 @@ _HOMES = MappingProxyType(
         "O200kTokenizer": "tokenizer",
         "OpenAIEmbedder": "openai",
         "OpenAILLM": "openai",
+        "TextEmbedder": "embedder",
         "as_embedder": "callables",
         "as_llm": "callables",
     }

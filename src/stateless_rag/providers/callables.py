@@ -7,8 +7,10 @@ import inspect
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal
 
+from stateless_rag.checks import shown
 from stateless_rag.errors import InvalidInput, InvalidReply
 from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, StreamPart
+from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class CallableLLM:
         )
 
 
-class CallableEmbedder:
+class CallableEmbedder(TextEmbedder):
     """An async function `await f(texts)` as an embedder; it returns what numpy reads as a 2-D array.
 
     A parameter named `role` is given "document" or "query". `max_tokens` is the longest text it takes,
@@ -115,39 +117,14 @@ class CallableEmbedder:
         max_tokens: int | None = None,
         max_batch: int = 32,
     ) -> None:
-        if max_batch < 1:
-            raise InvalidInput(f"max_batch={max_batch} must be at least 1")
         self._function = _checked(function, "embedder")
         self._takes_role = "role" in (_signature(function) or ())
-        self._model = model or _qualified_name(function)
-        self._dimension = dimension
-        self._max_tokens = max_tokens
-        self._max_batch = max_batch
-
-    @property
-    def model(self) -> str:
-        """The name given, else the function's."""
-        return self._model
-
-    @property
-    def dimension(self) -> int | None:
-        """The length of its vectors, if it was given."""
-        return self._dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest text it takes, in tokens, if it was given."""
-        return self._max_tokens
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts one call may carry."""
-        return self._max_batch
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
+        super().__init__(
+            model or _qualified_name(function),
+            dimension=dimension,
+            max_tokens=max_tokens,
+            max_batch=max_batch,
+        )
 
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
         """Embed texts, in order. `InvalidReply` unless there is one vector for each."""
@@ -162,7 +139,7 @@ class CallableEmbedder:
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     if not callable(function):
-        raise InvalidInput(f"{what}={function!r} is neither a provider nor an async function")
+        raise InvalidInput(f"{what}={shown(function)} is neither a provider nor an async function")
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004  (its code, not whether it has one)
         if inspect.iscoroutinefunction(candidate):
             return function

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from stateless_rag.checks import whole
 from stateless_rag.providers.stopwords import FUNCTION_WORDS
 from stateless_rag.providers.terms import Sentence, Term, content_words, find_terms, split_sentences
 from stateless_rag.providers.terms_chinese import HAN, chinese_words
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["CooccurrenceExtractor", "builtin_keywords"]
 
 _GENERATION = "builtin-1"
+_INLINE_CHARACTERS = 1_500  # about a millisecond, and many may have their turn one after the other
 _PER_SENTENCE = 12
 _DESCRIPTION = 300
 _SENTENCE = 600
@@ -49,7 +51,7 @@ class CooccurrenceExtractor:
     """Finds at most `max_entities` entities in a chunk, and joins neighbours. Asks no provider."""
 
     def __init__(self, max_entities: int = 40) -> None:
-        self._max_entities = max_entities
+        self._max_entities = whole("max_entities", max_entities)
 
     def generation(self, context: Context) -> str:  # noqa: ARG002 -- the protocol's; nothing else decides
         """Names the version of the rules, and the bound where it is not the usual one."""
@@ -60,7 +62,10 @@ class CooccurrenceExtractor:
         # Never waiting, a row of chunks would keep the event loop from its other tasks.
         await asyncio.sleep(0)
         policy = context.settings.merging.key_policy
-        return _Reading(chunk, self.generation(context), policy, self._max_entities).extraction()
+        reading = _Reading(chunk, self.generation(context), policy, self._max_entities)
+        if len(chunk.text) <= _INLINE_CHARACTERS:
+            return reading.extraction()
+        return await asyncio.to_thread(reading.extraction)
 
 
 # ---- a chunk -------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Literal
 
-from stateless_rag.errors import InvalidInput
+from stateless_rag.checks import whole
 from stateless_rag.protocols import Embeddings
+from stateless_rag.providers.embedder import TextEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ __all__ = ["HashingEmbedder"]
 # Scripts written without spaces, and Hangul: one character is one word, so that pairs of words are bigrams.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+_ASCII_WORDS = "".join(character if character.isalnum() else " " for character in map(chr, range(128)))
 _FUNCTION_WORDS = (
     "a an and are as at be been but by can did do does for from had has have he her his how i if in into "
     "is it its itself may more most no not of on or our she so such than that the their them then there "
@@ -43,7 +45,7 @@ _FUNCTION_WORDS = (
 )
 
 _INLINE_CHARACTERS = 4_000
-_BLOCK_CHARACTERS = 200_000
+_BLOCK_CHARACTERS = 25_000  # the arrays of a block stay in the processor's cache
 _FUNCTION_WEIGHT = 0.05
 _NAME_WEIGHT = 2.0
 _PAIR_WEIGHT = 0.5
@@ -56,7 +58,7 @@ _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
 
-class HashingEmbedder:
+class HashingEmbedder(TextEmbedder):
     """Embeds texts by the words they share, without a model: for working offline, and for tests.
 
     Texts are near each other if they share words, word pairs or parts of words; there are no synonyms and no
@@ -66,39 +68,15 @@ class HashingEmbedder:
     """
 
     def __init__(self, dimension: int = 384) -> None:
-        if dimension < 1:
-            raise InvalidInput(f"dimension={dimension} must be at least 1")
-        self._dimension = dimension
-
-    @property
-    def model(self) -> str:
-        """Names the rules and the dimension."""
-        return f"hashing-1-{self._dimension}"
-
-    @property
-    def dimension(self) -> int:
-        """The length of its vectors."""
-        return self._dimension
+        whole("dimension", dimension, least=1)
+        super().__init__(f"hashing-1-{dimension}", dimension=dimension, max_batch=1024)
+        self._width = dimension
+        self._function_words = _function_words()
 
     @property
     def min_similarity(self) -> float:
         """The cosine below which a text has hardly a word in common with a question."""
         return 0.05
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts one call may carry."""
-        return 1024
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
 
     async def embed(
         self,
@@ -106,54 +84,75 @@ class HashingEmbedder:
         *,
         role: Literal["document", "query"],  # noqa: ARG002
     ) -> Embeddings:
-        """Embed texts, in order; a large batch is worked on in a thread. `role` makes no difference."""
+        """Embed texts, in order; a large batch is worked on in a thread. `role` makes no difference.
+
+        The tokens are words.
+        """
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            return Embeddings(vectors=self.vectors(texts))
-        return Embeddings(vectors=await asyncio.to_thread(self.vectors, texts))
+            return self._embeddings(texts)
+        return await asyncio.to_thread(self._embeddings, texts)
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """The vectors of texts: float32 of shape (texts, dimension). Synchronous."""
+        return self._embeddings(texts).vectors
+
+    def _embeddings(self, texts: Sequence[str]) -> Embeddings:
         import numpy as np
 
-        vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
-        start, size = 0, 0
+        vectors = np.zeros((len(texts), self._width), dtype=np.float32)
+        start, size, tokens = 0, 0, 0
         for position, text in enumerate(texts):
             size += len(text)
             if size >= _BLOCK_CHARACTERS or position == len(texts) - 1:
-                vectors[start : position + 1] = _embed_block(texts[start : position + 1], self._dimension)
+                words = [_words(text) for text in texts[start : position + 1]]
+                vectors[start : position + 1] = _embed_block(words, self._width, self._function_words)
+                tokens += sum(map(len, words))
                 start, size = position + 1, 0
-        return vectors
+        return Embeddings(vectors=vectors, tokens=tokens)
 
 
-def _embed_block(texts: Sequence[str], dimension: int) -> Vectors:
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return text.translate(_ASCII_WORDS).split()
+    return _WORD.findall(unicodedata.normalize("NFKC", text))
+
+
+def _embed_block(words: Sequence[Sequence[str]], dimension: int, function_words: Ints) -> Vectors:
+    """The vectors of texts, given as their words."""
     import numpy as np
 
-    words = [_WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text)) for text in texts]
-    owners = np.repeat(np.arange(len(texts)), [len(found) for found in words])
+    owners = np.repeat(np.arange(len(words)), [len(found) for found in words])
     if not len(owners):
-        return np.zeros((len(texts), dimension), dtype=np.float32)
+        return np.zeros((len(words), dimension), dtype=np.float32)
     written = "\0".join("\0".join(found) for found in words if found)
     points = _code_points(written.casefold())
     starts, lengths = _spans(points)
     hashes = _word_hashes(points, starts, lengths)
-    weights = _word_weights(hashes, _code_points(written), points, starts, lengths)
+    weights = _word_weights(hashes, _code_points(written), points, starts, lengths, function_words)
 
     first, counted = _distinct(owners, hashes, weights)
     pair_owners, pair_hashes, pair_weights = _pairs(owners, hashes, weights, points[starts])
     pair_first, pair_counted = _distinct(pair_owners, pair_hashes, pair_weights)
     features = [
-        (owners[first], hashes[first], counted),
-        (pair_owners[pair_first], pair_hashes[pair_first], pair_counted),
-        *_parts(points, starts[first], lengths[first], owners[first], counted),
+        (owners[first], _buckets(hashes[first], dimension), counted),
+        (pair_owners[pair_first], _buckets(pair_hashes[pair_first], dimension), pair_counted),
+        *_parts(points, starts[first], lengths[first], hashes[first], owners[first], counted, dimension),
     ]
-    sums = np.zeros(len(texts) * dimension)
-    for feature_owners, feature_hashes, feature_weights in features:
-        signed = np.where(feature_hashes & np.uint64(1), feature_weights, -feature_weights)
-        buckets = ((feature_hashes >> np.uint64(1)) % np.uint64(dimension)).astype(np.int64)
-        sums += np.bincount(feature_owners * dimension + buckets, weights=signed, minlength=len(sums))
-    matrix = sums.reshape(len(texts), dimension)
+    sums = np.zeros(len(words) * 2 * dimension)
+    for feature_owners, buckets, feature_weights in features:
+        sums += np.bincount(feature_owners * (2 * dimension) + buckets, feature_weights, len(sums))
+    signed = sums.reshape(len(words), 2, dimension)
+    matrix = signed[:, 1] - signed[:, 0]
     norms = np.sqrt((matrix * matrix).sum(axis=1))
     return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+
+
+def _buckets(hashes: Ints, dimension: int) -> NDArray[np.int64]:
+    """Where a feature is added up: the buckets of those that are subtracted, then those that are added."""
+    import numpy as np
+
+    places = (hashes >> np.uint64(1)) % np.uint64(dimension) + (hashes & np.uint64(1)) * np.uint64(dimension)
+    return places.astype(np.int64)
 
 
 def _code_points(text: str) -> Ints:
@@ -182,12 +181,21 @@ def _word_hashes(points: Ints, starts: NDArray[np.int64], lengths: NDArray[np.in
     return _mixed(np.add.reduceat(mixed, starts) + lengths.astype(np.uint64))
 
 
+def _function_words() -> Ints:
+    """Hashes of the function words, in order."""
+    import numpy as np
+
+    points = _code_points("\0".join(_FUNCTION_WORDS.split()))
+    return np.sort(_word_hashes(points, *_spans(points)))
+
+
 def _word_weights(
     hashes: Ints,
     written: Ints,
     points: Ints,
     starts: NDArray[np.int64],
     lengths: NDArray[np.int64],
+    function_words: Ints,
 ) -> Floats:
     import numpy as np
 
@@ -195,8 +203,6 @@ def _word_weights(
     digits = (folded >= ord("0")) & (folded <= ord("9"))
     weights = np.where((initials != folded) | digits, _NAME_WEIGHT, 1.0)
     weights[_is_character(folded) & (lengths == 1)] = _CHARACTER_WEIGHT
-    function_points = _code_points("\0".join(_FUNCTION_WORDS.split()))
-    function_words = np.sort(_word_hashes(function_points, *_spans(function_points)))
     nearest = np.minimum(np.searchsorted(function_words, hashes), len(function_words) - 1)
     weights[function_words[nearest] == hashes] = _FUNCTION_WEIGHT
     return weights
@@ -232,23 +238,38 @@ def _parts(
     points: Ints,
     starts: NDArray[np.int64],
     lengths: NDArray[np.int64],
+    hashes: Ints,
     owners: NDArray[np.int64],
     weights: Floats,
-) -> Iterator[tuple[NDArray[np.int64], Ints, Floats]]:
-    """Owner, hash and weight of the character n-grams of words, their borders counting as a character."""
+    dimension: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Floats]]:
+    """Owner, bucket and weight of the character n-grams of words, their borders counting as a character.
+
+    A word that many texts have is cut into its parts once.
+    """
     import numpy as np
 
-    counts = {size: np.where(lengths > 2, np.maximum(lengths + 3 - size, 0), 0) for size in _PART_SIZES}
-    shares = weights * _PARTS_WEIGHT / np.sqrt(np.maximum(sum(counts.values()), 1))
+    _, words, places = np.unique(hashes, return_index=True, return_inverse=True)
+    longest = np.where(lengths[words] > 2, lengths[words] + 3, 0)
+    counts = {size: np.maximum(longest - size, 0) for size in _PART_SIZES}
+    shares = weights * _PARTS_WEIGHT / np.sqrt(np.maximum(sum(counts.values()), 1))[places]
     rolled = points
     for size in range(2, max(_PART_SIZES) + 1):
         rolled = rolled[:-1] * np.uint64(_BASE) + points[size - 1 :]
         if size not in counts:
             continue
-        count = counts[size]
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        found = rolled[np.repeat(starts - 1, count) + within]
-        yield np.repeat(owners, count), _mixed(found + np.uint64(size)), np.repeat(shares, count)
+        found = rolled[_runs(starts[words] - 1, counts[size])]
+        buckets = _buckets(_mixed(found + np.uint64(size)), dimension)
+        count = counts[size][places]
+        taken = _runs((np.cumsum(counts[size]) - counts[size])[places], count)
+        yield np.repeat(owners, count), buckets[taken], np.repeat(shares, count)
+
+
+def _runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each start on, as many as its count, one run after the other."""
+    import numpy as np
+
+    return np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
 
 
 def _is_character(points: Ints) -> NDArray[np.bool_]:
@@ -261,6 +282,9 @@ def _mixed(values: Ints) -> Ints:
     """The finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
     import numpy as np
 
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(_MIX_1)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(_MIX_2)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(_MIX_1)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(_MIX_2)
+    values ^= values >> np.uint64(31)
+    return values

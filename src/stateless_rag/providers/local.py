@@ -9,8 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stateless_rag.checks import whole
 from stateless_rag.errors import InvalidInput, InvalidReply
 from stateless_rag.protocols import Embeddings
+from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.text import digest
 
 if TYPE_CHECKING:
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["FastEmbedder"]
 
 _DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_MAX_TOKENS = 256  # what most of its models read, in tokens of their own; they ignore the rest
 _INSTALL = "FastEmbedder needs fastembed: pip install 'stateless-rag[local]'"
 
 
-class FastEmbedder:
+class FastEmbedder(TextEmbedder):
     """A model of fastembed, by its name or from a local folder. Implements the protocol `Embedder`.
 
     From a folder (a `Path`, or a string that names one) nothing is ever downloaded; by name, fastembed
@@ -44,51 +47,28 @@ class FastEmbedder:
         batch: int = 32,
         threads: int | None = None,
     ) -> None:
-        if batch < 1:
-            raise InvalidInput(f"batch={batch} must be at least 1")
+        whole("batch", batch, least=1)
         self._folder = _folder(model_or_folder)
         self._config: Mapping[str, Any] = {} if self._folder is None else _config(self._folder)
         self._name = name if self._folder is not None else str(model_or_folder)
-        self._dimension = dimension or _size(self._config)
-        self._query_prefix, self._document_prefix = query_prefix, document_prefix
-        self._batch, self._threads = batch, threads
+        self._threads = threads
         label = str(model_or_folder) if self._folder is None else self._folder.name
         prefixes = (query_prefix, document_prefix)
-        self._model = f"fastembed-{label}" + (f";prefixes={digest(*prefixes)[:12]}" if any(prefixes) else "")
+        super().__init__(
+            f"fastembed-{label}" + (f";prefixes={digest(*prefixes)[:12]}" if any(prefixes) else ""),
+            dimension=dimension or _size(self._config),
+            max_tokens=_MAX_TOKENS,
+            max_batch=batch,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
+        )
         self._lock = threading.Lock()
         self._loaded: Any = None
 
-    @property
-    def model(self) -> str:
-        """Names the model, or its folder, and the prefixes if there are any."""
-        return self._model
-
-    @property
-    def dimension(self) -> int | None:
-        """The length of its vectors: as given, as the folder's config says, or known after the first call."""
-        return self._dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest text it reads, in tokens of its own; the rest of a longer one is ignored."""
-        return 256
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts one call may carry."""
-        return self._batch
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
-
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
         """Embed texts, in order, in a thread. `InvalidInput` if the model cannot be loaded."""
-        prefix = self._query_prefix if role == "query" else self._document_prefix
-        vectors = await asyncio.to_thread(self._embed, [prefix + text for text in texts])
-        if self._dimension is None and len(vectors):
-            self._dimension = vectors.shape[1]
+        vectors = await asyncio.to_thread(self._embed, self._prefixed(texts, role))
+        self._learn(vectors)
         return Embeddings(vectors=vectors)
 
     def _embed(self, texts: list[str]) -> Vectors:
@@ -98,7 +78,7 @@ class FastEmbedder:
             return np.zeros((0, self._dimension or 0), dtype=np.float32)
         # Texts of a like length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        rows = list(self._load().embed([texts[place] for place in order], batch_size=self._batch))
+        rows = list(self._load().embed([texts[place] for place in order], batch_size=self.max_batch))
         vectors = np.empty((len(texts), len(rows[0])), dtype=np.float32)
         vectors[order] = rows
         if self._dimension not in (None, vectors.shape[1]):

@@ -7,8 +7,10 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from stateless_rag.checks import flag, identifier, json_object, number, optional, text, whole
 from stateless_rag.errors import InvalidInput, InvalidReply, ProviderRejected, ProviderUnavailable
 from stateless_rag.protocols import Embeddings, LLMReply, StreamPart
+from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.providers.openai_client import LoopClients, mapped_errors, parse_body
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 from stateless_rag.text import digest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import LLMRequest, Vectors
 
 __all__ = ["OpenAIEmbedder", "OpenAILLM"]
+
+_MOST_TOKENS = 2**31 - 1  # what is more is no count of one call
 
 
 class OpenAILLM:
@@ -57,10 +61,10 @@ class OpenAILLM:
         self._clients = LoopClients(
             api_key=api_key, base_url=base_url, headers=headers, http_client_factory=http_client_factory
         )
-        self._extra_body = dict(extra_body or {})
-        self._temperature = temperature
-        self._max_tokens = max_tokens
-        self._stream_usage = stream_usage
+        self._extra_body = optional("extra_body", extra_body, json_object, error=InvalidInput) or {}
+        self._temperature = optional("temperature", temperature, number)
+        self._max_tokens = optional("max_tokens", max_tokens, whole, least=1)
+        self._stream_usage = flag("stream_usage", stream_usage)
         self._model = _described(
             model, temperature=temperature, max_tokens=max_tokens, extra_body=_fingerprint(self._extra_body)
         )
@@ -77,7 +81,7 @@ class OpenAILLM:
                 **self._arguments(request)
             )
             content = raw.content
-        body = parse_body(content)
+        body = parse_body(content, self._name)
         choice = _first_choice(body)
         if choice is None:
             raise InvalidReply(f"{self._name} answered without choices")
@@ -132,6 +136,8 @@ class OpenAILLM:
             if finished:
                 return None
             raise
+        except (ValueError, RecursionError) as exc:
+            raise InvalidReply(f"{self._name} streamed an event that cannot be read as JSON") from exc
         if not hasattr(event, "to_dict"):
             raise InvalidReply(f"{self._name} streamed a JSON {type(event).__name__}, not an object")
         return _mapping(event.to_dict(mode="python", warnings=False))
@@ -153,7 +159,7 @@ class OpenAILLM:
         return arguments
 
 
-class OpenAIEmbedder:
+class OpenAIEmbedder(TextEmbedder):
     """An embedding model. Implements the protocol `Embedder`.
 
     `dimension` is what the model gives, or, with `send_dimensions`, what it is asked for; without it the
@@ -178,67 +184,46 @@ class OpenAIEmbedder:
         extra_body: Mapping[str, Any] | None = None,
         http_client_factory: Callable[[], httpx2.AsyncClient] | None = None,
     ) -> None:
-        if send_dimensions and dimension is None:
+        text("query_prefix", query_prefix)
+        text("document_prefix", document_prefix)
+        if flag("send_dimensions", send_dimensions) and dimension is None:
             raise InvalidInput("send_dimensions needs a dimension to ask for")
-        if max_batch < 1:
-            raise InvalidInput(f"max_batch={max_batch} must be at least 1")
         self._name = _checked_name(model)
         self._clients = LoopClients(
             api_key=api_key, base_url=base_url, headers=headers, http_client_factory=http_client_factory
         )
-        self._dimension = dimension
         self._arguments: dict[str, Any] = {"model": model, "encoding_format": "base64"}
         if send_dimensions:
             self._arguments["dimensions"] = dimension
         if extra_body:
-            self._arguments["extra_body"] = dict(extra_body)
-        self._max_tokens, self._max_batch, self._max_batch_tokens = max_tokens, max_batch, max_batch_tokens
-        self._query_prefix, self._document_prefix = query_prefix, document_prefix
-        self._model = _described(
+            self._arguments["extra_body"] = json_object("extra_body", extra_body, error=InvalidInput)
+        described = _described(
             model,
             dimensions=dimension if send_dimensions else None,
             prefixes=_fingerprint([query_prefix, document_prefix] if query_prefix or document_prefix else []),
             extra_body=_fingerprint(dict(extra_body or {})),
         )
-
-    @property
-    def model(self) -> str:
-        """The model, and whatever else changes its vectors where it is set."""
-        return self._model
-
-    @property
-    def dimension(self) -> int | None:
-        """The length of its vectors; None before the first call if it was not given."""
-        return self._dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest text it takes, in tokens."""
-        return self._max_tokens
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts one call may carry."""
-        return self._max_batch
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """How many tokens one call may carry."""
-        return self._max_batch_tokens
+        super().__init__(
+            described,
+            dimension=dimension,
+            max_tokens=max_tokens,
+            max_batch=max_batch,
+            max_batch_tokens=max_batch_tokens,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
+        )
 
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
         """Embed texts, in order, with one request."""
-        prefix = self._query_prefix if role == "query" else self._document_prefix
         # The API refuses empty texts.
-        inputs = [prefix + text or " " for text in texts]
+        inputs = [text or " " for text in self._prefixed(texts, role)]
         with mapped_errors(self._name, self._clients.server):
             embeddings = self._clients.get().embeddings
             raw = await embeddings.with_raw_response.create(input=inputs, **self._arguments)
             content = raw.content
-        body = parse_body(content)
+        body = parse_body(content, self._name)
         vectors = _vectors(body.get("data"), len(texts), self._name)
-        if self._dimension is None and len(vectors):
-            self._dimension = vectors.shape[1]
+        self._learn(vectors)
         return Embeddings(vectors=vectors, tokens=_count(body.get("usage"), "prompt_tokens", "total_tokens"))
 
     async def close(self) -> None:
@@ -247,9 +232,7 @@ class OpenAIEmbedder:
 
 
 def _checked_name(model: str) -> str:
-    if not model:
-        raise InvalidInput("the model's name is empty")
-    return model
+    return identifier("model", model)
 
 
 def _described(model: str, **settings: object) -> str:
@@ -290,7 +273,7 @@ def _reason(finish: object) -> str:
 
 def _count(usage: object, *names: str) -> int | None:
     counts = (_mapping(usage).get(name) for name in names)
-    return next((count for count in counts if isinstance(count, int) and count >= 0), None)
+    return next((count for count in counts if type(count) is int and 0 <= count <= _MOST_TOKENS), None)
 
 
 def _reply(text: str, usage: object, *, truncated: bool) -> LLMReply:
@@ -331,7 +314,7 @@ def _vector(embedding: object, model: str) -> NDArray[np.float32]:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
         vector = np.asarray(embedding, dtype=np.float32)
-    except (TypeError, ValueError, binascii.Error) as exc:
+    except (TypeError, ValueError, OverflowError, binascii.Error) as exc:
         raise InvalidReply(f"{model} gave a vector that is neither base64 nor numbers") from exc
     if vector.ndim != 1:
         raise InvalidReply(f"{model} gave a vector of shape {vector.shape}")

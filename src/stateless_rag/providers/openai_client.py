@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 import openai
 
+from stateless_rag.checks import json_object, optional, text
 from stateless_rag.errors import (
     InvalidInput,
     InvalidReply,
@@ -79,7 +80,9 @@ class LoopClients:
         headers: Mapping[str, str] | None,
         http_client_factory: Callable[[], httpx2.AsyncClient] | None,
     ) -> None:
-        self._base_url = base_url or DEFAULT_BASE_URL
+        if api_key is not None and not isinstance(api_key, str):
+            raise InvalidInput(f"api_key is a {type(api_key).__name__}; it must be a string")
+        self._base_url = optional("base_url", base_url, text) or DEFAULT_BASE_URL
         parts = urlsplit(self._base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput("base_url must be like https://host/v1")
@@ -90,7 +93,10 @@ class LoopClients:
             )
         # Servers without keys get a placeholder: the SDK insists on one.
         self._api_key = api_key or "none"
-        self._headers = dict(headers or {})
+        self._headers = {
+            name: text(f"headers[{name!r}]", value)
+            for name, value in json_object("headers", headers or {}, error=InvalidInput).items()
+        }
         self._factory = http_client_factory or _http_client
         self._lock = threading.Lock()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
@@ -145,10 +151,7 @@ def mapped_errors(model: str, server: str) -> Iterator[None]:
     except openai.APITimeoutError as exc:
         raise ProviderTimeout(f"{where} did not answer in time") from exc
     except (openai.APIConnectionError, httpx2.HTTPError) as exc:
-        reason = type(exc.__cause__ or exc).__name__
-        raise ProviderUnavailable(
-            f"{where} could not be reached, or broke the connection ({reason})"
-        ) from exc
+        raise _connection_error(exc.__cause__ or exc, where) from exc
     except openai.APIStatusError as exc:
         raise _status_error(exc, where) from exc
     except openai.APIResponseValidationError as exc:
@@ -160,8 +163,22 @@ def mapped_errors(model: str, server: str) -> Iterator[None]:
         raise kind(f"{where} broke off with an error{code}") from exc
     except openai.OpenAIError as exc:
         raise ProviderRejected(f"{where}: the request could not be made ({type(exc).__name__})") from exc
+    except UnicodeEncodeError as exc:
+        raise ProviderRejected(
+            f"{where}: the request could not be made, because a text or a header holds characters that HTTP "
+            f"cannot carry ({exc.encoding})"
+        ) from exc
     except (UnicodeDecodeError, json.JSONDecodeError) as exc:
         raise InvalidReply(f"{where} answered with something that is not JSON") from exc
+
+
+def _connection_error(cause: BaseException, where: str) -> ProviderError:
+    reason = type(cause).__name__
+    if isinstance(cause, httpx2.DecodingError):
+        return InvalidReply(f"{where} answered with a body that is not in the encoding it names")
+    if isinstance(cause, httpx2.TooManyRedirects | httpx2.UnsupportedProtocol):
+        return ProviderRejected(f"{where} sends requests elsewhere and nowhere ({reason}): check base_url")
+    return ProviderUnavailable(f"{where} could not be reached, or broke the connection ({reason})")
 
 
 def _status_error(exc: openai.APIStatusError, where: str) -> ProviderError:
@@ -221,12 +238,12 @@ def _timestamp(date: str) -> float | None:
         return None
 
 
-def parse_body(content: bytes) -> Mapping[str, Any]:
-    """The JSON object of an answer. Raises `InvalidReply` if it is none."""
+def parse_body(content: bytes, model: str) -> Mapping[str, Any]:
+    """The JSON object of a model's answer. Raises `InvalidReply` if it is none."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as exc:
-        raise InvalidReply(f"the answer of {len(content)} bytes is not JSON") from exc
+        raise InvalidReply(f"{model} gave an answer of {len(content)} bytes that is not JSON") from exc
     if not isinstance(body, dict):
-        raise InvalidReply(f"the answer is a JSON {type(body).__name__}, not an object")
+        raise InvalidReply(f"{model} answered with a JSON {type(body).__name__}, not an object")
     return body

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from stateless_rag.errors import StatelessRagError
+from stateless_rag.text import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,8 @@ _PATTERN = "|".join(
 # line begins with a letter.
 _SEAM = re.compile(r"(?<=\S)(?= )|(?<=[^\W_])(?=[，。、！？；：,.;:!?])|(?<=\n)(?=[^\W_])")
 _PIECE = 50_000
+_REMEMBERED_FROM = 500
+_REMEMBERED_COUNTS = 512
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -44,6 +47,7 @@ class O200kTokenizer:
 
     The encoding is built on first use (0.3 s, 67 MiB), once per instance; share the instance, it may be used
     from several threads. Time is linear in the text, whatever it holds. Lone surrogates count as U+FFFD.
+    The counts of the last long texts are remembered, under digests of them: system prompts come again.
 
     Raises StatelessRagError on first use if the ranks file of the installation is damaged: neither the
     caller's input nor a store is at fault, and only installing again helps.
@@ -54,9 +58,22 @@ class O200kTokenizer:
     def __init__(self) -> None:
         self._lock = Lock()
         self._built: tuple[tiktoken.Encoding, NDArray[np.int64]] | None = None
+        self._counts: dict[str, int] = {}
 
     def count(self, text: str) -> int:
         """The number of tokens in the text."""
+        if len(text) < _REMEMBERED_FROM:
+            return self._count(text)
+        key = digest(text)
+        known = self._counts.get(key)
+        if known is None:
+            known = self._count(text)
+            if len(self._counts) >= _REMEMBERED_COUNTS:
+                self._counts = {}
+            self._counts[key] = known
+        return known
+
+    def _count(self, text: str) -> int:
         encoding, _ = self._encoding()
         return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text, _PIECE))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stateless_rag import calls
 from stateless_rag.errors import InvalidInput, ProviderError
 from stateless_rag.protocols import LLMRequest
-from stateless_rag.retrieval.question import checked_question, validate
+from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import passages_only, system_prompt
 from stateless_rag.retrieval.retrieve import Read, begin, retrieve
 from stateless_rag.types import Answer, Message, Usage
@@ -108,7 +108,6 @@ async def stream_answer(
 
 
 async def _draft(context: Context, read: Read, question: str, options: QueryOptions) -> _Draft:
-    validate(options)
     question = checked_question(question, options)
     told = options.only_context or options.only_prompt
     if options.mode == "bypass" and context.llm is None and not told:

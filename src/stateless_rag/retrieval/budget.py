@@ -7,7 +7,6 @@ to prefixes: what does not fit ends its list.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.errors import InvalidInput
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage
 
-__all__ = ["RESERVE", "fit_lines", "fit_passages", "graph_budgets", "room"]
+__all__ = ["RESERVE", "fit_lines", "fit_passages", "graph_budgets", "line_tokens", "room"]
 
 Item = TypeVar("Item")
 Count = Callable[[str], int]
@@ -25,7 +24,6 @@ Count = Callable[[str], int]
 RESERVE = 200
 """Tokens left free for what a provider adds around the messages."""
 
-_BLOCK = 16
 _JOINS = 2  # tokens may be cut differently where a passage meets its frame
 
 
@@ -58,28 +56,31 @@ def graph_budgets(left: int, options: QueryOptions) -> tuple[int, int]:
     return options.max_entity_tokens * share // wanted, options.max_relation_tokens * share // wanted
 
 
+def line_tokens(line: str, count: Count) -> int:
+    """The tokens of a line of the context with its line feed."""
+    return count(f"{line}\n")
+
+
 def fit_lines(
-    items: Iterable[Item], line: Callable[[Item], str], budget: int, count: Count
+    items: Iterable[Item],
+    line: Callable[[Item], str],
+    budget: int,
+    count: Count,
+    known: Callable[[Item], int] = lambda _: 0,
 ) -> tuple[list[str], int]:
     """The rendered lines of the longest prefix of the items that fits the budget, and their tokens.
 
-    Each line counts with its line feed. Lines are rendered as they are needed and counted in blocks.
+    `known` tells the tokens of an item's line if they were counted before, else 0.
     """
     kept: list[str] = []
     used = 0
-    remaining = iter(items)
-    while block := [line(item) for item in islice(remaining, _BLOCK)]:
-        cost = count("\n".join(block) + "\n")
-        if used + cost <= budget:
-            kept += block
-            used += cost
-            continue
-        for text in block:
-            cost = count(text + "\n")
-            if used + cost > budget:
-                return kept, used
-            kept.append(text)
-            used += cost
+    for item in items:
+        text = line(item)
+        cost = known(item) or line_tokens(text, count)
+        if used + cost > budget:
+            break
+        kept.append(text)
+        used += cost
     return kept, used
 
 

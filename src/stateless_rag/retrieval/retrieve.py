@@ -14,7 +14,7 @@ from stateless_rag.errors import InvalidInput, ProviderError
 from stateless_rag.limits import Priority
 from stateless_rag.retrieval.budget import fit_passages, room
 from stateless_rag.retrieval.keywords import keywords
-from stateless_rag.retrieval.question import checked_question, validate
+from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import context_text, references_of, system_prompt
 from stateless_rag.retrieval.search import Found, Plan, search
 from stateless_rag.types import Keywords, Retrieval
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage
 
-__all__ = ["Found", "Plan", "Read", "begin", "retrieve", "search", "validate"]
+__all__ = ["Found", "Plan", "Read", "begin", "retrieve", "search"]
 
 Result = TypeVar("Result")
 _RERANKED = 5  # times chunk_top_k: how many passages a reranker is given
@@ -70,7 +70,6 @@ async def retrieve(context: Context, read: Read, question: str, options: QueryOp
     `on_provider_error="degrade"` the steps fall back instead, and `degraded` says so), Overloaded,
     DeadlineExceeded.
     """
-    validate(options)
     question = checked_question(question, options)
     context = begin(context, options)
     if options.min_similarity is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from stateless_rag.retrieval.budget import Count, fit_lines, graph_budgets, room
@@ -93,8 +94,12 @@ def search(snapshot: Snapshot, plan: Plan) -> Found:
         )
     )
     for_entities, for_relations = graph_budgets(left, plan.options)
-    entity_lines, entity_tokens = fit_lines(entities.values(), entity_line, for_entities, plan.count)
-    relation_lines, relation_tokens = fit_lines(relations.values(), relation_line, for_relations, plan.count)
+    entity_lines, entity_tokens = fit_lines(
+        entities.values(), entity_line, for_entities, plan.count, attrgetter("tokens")
+    )
+    relation_lines, relation_tokens = fit_lines(
+        relations.values(), relation_line, for_relations, plan.count, attrgetter("tokens")
+    )
     kept_entities = dict(list(entities.items())[: len(entity_lines)])
     kept_relations = dict(list(relations.items())[: len(relation_lines)])
     passages, candidates = _passages(snapshot, plan, seeds, kept_entities, kept_relations)
@@ -169,8 +174,10 @@ def _passages(
         [(f"{relations[row].source}—{relations[row].target}", chunks) for row, chunks in stated.items()],
     )
     rows = snapshot.passages(best)
+    near: Mapping[int, float] = {} if plan.lexical else scores
     passages = (
-        replace(passage, score=scores.get(row, 0.0), found_by=found_by[row]) for row, passage in rows.items()
+        replace(passage, score=1 / rank, similarity=near.get(row), found_by=found_by[row])
+        for rank, (row, passage) in enumerate(rows.items(), start=1)
     )
     return tuple(passages), len(order)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from stateless_rag.checks import instance
 from stateless_rag.chunking.content import content_spans
 from stateless_rag.chunking.strategies import function_spans, recursive_spans, separator_spans, token_windows
-from stateless_rag.errors import InvalidDocument, InvalidInput
-from stateless_rag.text import clean_text, digest
+from stateless_rag.errors import InvalidInput
+from stateless_rag.text import digest
 from stateless_rag.types import Chunk, Document
 
 if TYPE_CHECKING:
@@ -18,14 +17,11 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import Tokenizer
     from stateless_rag.settings import ChunkSettings
 
-__all__ = ["chunk", "document_id", "prepare"]
+__all__ = ["chunk", "document_id"]
 
 Span = tuple[int, int]
 
 _PREFIX = "chunk-"
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_ID_LIMIT, _SOURCE_LIMIT, _DEPTH_LIMIT = 512, 4096, 64
-_SEPARATORS_LIMIT, _SEPARATOR_LENGTH = 64, 256
 # A text of this many characters per token allowed is hardly one chunk; counting it first would be wasted.
 _CHARACTERS_PER_TOKEN = 6
 
@@ -39,78 +35,14 @@ def document_id(document: Document) -> str:
         return document.id
     if document.source is not None:
         return "doc-" + digest("source", document.source)
-    return "doc-" + digest("text", clean_text(document.text))
-
-
-def prepare(document: Document) -> Document:
-    """A document as it is stored: checked, and its strings cleaned (`stateless_rag.text.clean_text`, so
-    offsets in the text stay valid). An empty source counts as none; tuples in metadata become lists.
-
-    Raises InvalidDocument, naming the value, for a text that is no string, an id that is empty, longer than
-    512 characters or has control characters in it, a source longer than 4096, and metadata that is not JSON.
-    """
-    if not isinstance(document.text, str):
-        raise InvalidDocument(f"a document's text must be a string, not {document.text!r:.80}")
-    if document.id is not None:
-        _check_id(document.id)
-    source = document.source
-    if source is not None:
-        if not isinstance(source, str):
-            raise InvalidDocument(f"a document's source must be a string, not {source!r:.80}; use str(path)")
-        if len(source) > _SOURCE_LIMIT:
-            raise InvalidDocument(
-                f"a source has at most {_SOURCE_LIMIT} characters, this has {len(source)}: {source:.80}…"
-            )
-        source = clean_text(source) or None
-    if not isinstance(document.metadata, Mapping):
-        raise InvalidDocument(f"metadata must be a mapping, not {document.metadata!r:.80}")
-    metadata = _clean(document.metadata, "metadata", 0)
-    return Document(clean_text(document.text), id=document.id, source=source, metadata=metadata)
-
-
-def _check_id(given: object) -> None:
-    if not isinstance(given, str) or not given.strip():
-        raise InvalidDocument(f"a document's id must be a string that is not empty, not {given!r:.80}")
-    if len(given) > _ID_LIMIT:
-        raise InvalidDocument(
-            f"an id has at most {_ID_LIMIT} characters, this has {len(given)}: {given:.80}…"
-        )
-    if _CONTROL.search(given):
-        raise InvalidDocument(f"an id must not have control characters in it: {given!r:.120}")
-
-
-def _clean(value: Any, where: str, depth: int) -> Any:
-    """A JSON value with clean strings."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        raise InvalidDocument(f"{where} is {value}, which JSON cannot say; leave it out or use None")
-    if depth == _DEPTH_LIMIT:
-        raise InvalidDocument(f"{where} is nested more than {_DEPTH_LIMIT} levels deep")
-    if isinstance(value, Mapping):
-        cleaned = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidDocument(f"{where} has the key {key!r:.80}; keys must be strings")
-            cleaned[clean_text(key)] = _clean(item, f"{where}[{key!r:.40}]", depth + 1)
-        return cleaned
-    if isinstance(value, list | tuple):
-        return [_clean(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
-    raise InvalidDocument(f"{where} is {value!r:.80} ({type(value).__name__}), which is not a JSON value")
-
-
-# ---- ids of chunks -------------------------------------------------------------------------------------
+    return "doc-" + digest("text", document.text)
 
 
 # ---- the stage -----------------------------------------------------------------------------------------
 
 
 def chunk(context: Context, document: Document) -> list[Chunk]:
-    """Cut a prepared document by `context.settings.chunking`, in order of start.
+    """Cut a document by `context.settings.chunking`, in order of start.
 
     A chunk is text without white space around it, and at most `max_tokens` long, and no longer than the
     embedder takes; only a single character of more tokens stays whole. Every character that is not white
@@ -118,11 +50,11 @@ def chunk(context: Context, document: Document) -> list[Chunk]:
     text without any such character has no chunks. The id follows from the document's id, the chunk's text,
     and how many chunks before it have the same text.
 
-    Raises InvalidInput for settings that contradict each other, for a piece above `max_tokens` under
+    Raises InvalidInput for a piece above `max_tokens` under
     `separator_only`, and for what a chunk function returns that is not in the text.
     """
+    instance("document", document, kind=Document)
     settings = context.settings.chunking
-    _check(settings)
     limits = [limit for limit in (settings.max_tokens, context.embedder.max_tokens) if limit is not None]
     text = document.text
     begin = len(text) - len(text.lstrip())
@@ -151,34 +83,6 @@ def chunk(context: Context, document: Document) -> list[Chunk]:
             )
         )
     return chunks
-
-
-def _check(settings: ChunkSettings) -> None:
-    size, overlap = settings.max_tokens, settings.overlap_tokens
-    if size < 1:
-        raise InvalidInput(f"max_tokens is {size}; a chunk has at least one token")
-    if settings.function is not None or settings.strategy == "content":
-        return
-    if settings.strategy not in ("tokens", "separator", "recursive"):
-        raise InvalidInput(
-            f"strategy is {settings.strategy!r}; it must be content, tokens, separator or recursive"
-        )
-    if settings.strategy == "separator":
-        if not settings.separator:
-            raise InvalidInput("separator is empty; the strategy separator needs one")
-        if settings.separator_only:
-            return
-    if not 0 <= overlap < size:
-        raise InvalidInput(
-            f"overlap_tokens is {overlap}; it must be at least 0 and less than max_tokens, {size}"
-        )
-    if settings.strategy == "recursive" and (
-        len(settings.separators) > _SEPARATORS_LIMIT
-        or any(len(separator) > _SEPARATOR_LENGTH for separator in settings.separators)
-    ):
-        raise InvalidInput(
-            f"separators are at most {_SEPARATORS_LIMIT} strings of at most {_SEPARATOR_LENGTH} characters"
-        )
 
 
 def _spans(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stateless_rag.calls import embed_texts
+from stateless_rag.checks import texts as checked
+from stateless_rag.embedding import embed_into_journal
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.protocols import Vectors
     from stateless_rag.types import Entity, Relation
 
-__all__ = ["embed", "entity_text", "relation_text"]
+__all__ = ["embed", "embed_named", "entity_text", "relation_text"]
+
+_HELD = 2048  # vectors that a commit carries with it
 
 
 async def embed(context: Context, texts: Sequence[str]) -> Vectors:
@@ -21,7 +25,18 @@ async def embed(context: Context, texts: Sequence[str]) -> Vectors:
     Texts that are already in the journal are not paid for again; equal texts are embedded once. Raises
     ProviderError if the embedder fails.
     """
-    return await embed_texts(context, texts, role="document")
+    return await embed_texts(context, checked("texts", texts), role="document")
+
+
+async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str, Vectors]:
+    """As `embed`, for texts by digest. Of a great many, the result is empty: their vectors are in the journal,
+    where the store finds them, so that those of a large document are never all in memory.
+    """
+    if context.journal is None or len(texts) <= _HELD:
+        matrix = await embed(context, list(texts.values()))
+        return dict(zip(texts, matrix, strict=True))
+    await embed_into_journal(context, context.journal, texts)
+    return {}
 
 
 def entity_text(context: Context, entity: Entity) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.calls import complete
+from stateless_rag.checks import instances
 from stateless_rag.errors import InvalidReply, ProviderError
 from stateless_rag.prompts import fenced, render
 from stateless_rag.protocols import LLMReply, LLMRequest
@@ -47,6 +48,7 @@ __all__ = [
 _RULES = "1"  # the version of what is made of a reply; part of the generation
 _TASKS_PER_SLOT = 4
 _EXCERPT = 120
+_INLINE_CHARACTERS = 100_000
 
 Record = TypeVar("Record", bound=tuple[object, ...])
 
@@ -60,6 +62,7 @@ async def extract(context: Context, chunks: Sequence[Chunk]) -> list[Extraction]
     A ProviderError becomes the extraction's `error`. Other errors (`Overloaded`, `DeadlineExceeded`) and
     cancelling end the whole stage.
     """
+    chunks = instances("chunks", chunks, kind=Chunk)
     found: list[Extraction | None] = [None] * len(chunks)
     waiting = iter(enumerate(chunks))
     workers = min(len(chunks), _TASKS_PER_SLOT * context.limits.capacity("llm"))
@@ -144,7 +147,7 @@ class LLMExtractor:
         policy = context.settings.merging.key_policy
         request = _first_request(context, chunk)
         reply = await complete(context, request, check=_require_usable)
-        found = _parsed(reply)
+        found = await _parsed_aside(reply)
         for _ in range(context.settings.extraction.gleaning):
             request = _next_request(context, request, reply)
             if not _fits(context, request):
@@ -153,7 +156,7 @@ class LLMExtractor:
                 reply = await complete(context, request)
             except InvalidReply:  # it has nothing to add; what the first pass found stays
                 break
-            merged = merge_passes(found, _parsed(reply), policy)
+            merged = merge_passes(found, await _parsed_aside(reply), policy)
             added = (merged.entities, merged.relations) != (found.entities, found.relations)
             found = merged
             if not added:
@@ -210,8 +213,18 @@ def _parsed(reply: LLMReply) -> ParsedReply:
     return replace(parsed, warnings=_sum(parsed.warnings.items(), [("truncated", 1)]))
 
 
+async def _parsed_aside(reply: LLMReply) -> ParsedReply:
+    """Long replies are parsed in a thread."""
+    if len(reply.text) <= _INLINE_CHARACTERS:
+        return _parsed(reply)
+    return await asyncio.to_thread(_parsed, reply)
+
+
 def _require_usable(reply: LLMReply) -> None:
     if COMPLETE in reply.text:
+        return
+    head = parse_reply(reply.text[:_INLINE_CHARACTERS])  # mostly enough to see that it is usable
+    if head.entities or head.relations:
         return
     found = _parsed(reply)
     if not (found.entities or found.relations or found.complete):
@@ -285,24 +298,28 @@ def mentions(context: Context, chunk: Chunk, generation: str, parsed: ParsedRepl
     descriptions of its relations the longest. A relation whose ends have one key is dropped.
     """
     policy = context.settings.merging.key_policy
+    names = {name for name, _, _ in parsed.entities}
+    names.update(name for relation in parsed.relations for name in relation[:2])
+    keys = {name: entity_key(name, policy) for name in names}
 
     def entity(name: str, type_: str, description: str) -> EntityMention:
-        return EntityMention(chunk.id, generation, entity_key(name, policy), name, type_, description)
+        return EntityMention(chunk.id, generation, keys[name], name, type_, description)
 
     entities = {entity(*record) for record in parsed.entities}
     relations = {
-        RelationMention(chunk.id, generation, keys[0], keys[1], source, target, keywords, description)
-        for source, target, keywords, description in parsed.relations
-        if (keys := (entity_key(source, policy), entity_key(target, policy)))[0] != keys[1] and all(keys)
+        RelationMention(chunk.id, generation, keys[source], keys[target], source, target, words, description)
+        for source, target, words, description in parsed.relations
+        if keys[source] != keys[target] and keys[source] and keys[target]
     }
     named = {mention.key for mention in entities}
     implied: dict[str, EntityMention] = {}
     for relation in relations:
         for name in (relation.source, relation.target):
-            mention = entity(name, "", relation.description)
-            best = implied.get(mention.key, mention)
-            implied[mention.key] = min(mention, best, key=_longest_first)
-    entities.update(mention for key, mention in implied.items() if key not in named)
+            if keys[name] not in named:
+                mention = entity(name, "", relation.description)
+                best = implied.get(mention.key, mention)
+                implied[mention.key] = min(mention, best, key=_longest_first)
+    entities.update(implied.values())
     return Extraction(
         chunk_id=chunk.id,
         generation=generation,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stateless_rag.checks import instances
 from stateless_rag.text import digest, relation_key
 from stateless_rag.types import Entity, EntityMention, GraphDelta, Relation, RelationMention
 
@@ -46,6 +47,7 @@ Counts = Mapping[str, int]
 
 def merge(context: Context, *deltas: GraphDelta) -> GraphDelta:  # noqa: ARG001 -- every stage takes the context
     """The union of what the deltas say."""
+    instances("deltas", deltas, kind=GraphDelta)
     return GraphDelta(
         frozenset().union(*(delta.entities for delta in deltas)),
         frozenset().union(*(delta.relations for delta in deltas)),

@@ -59,6 +59,7 @@ _DAMAGED = re.compile(
     r"|[<＜]{1,2}[|｜]{1,2}[A-Za-z]{1,4}[#＃]{0,2}[|｜]{1,2}[>＞]{1,2}"
     r"|[<＜]{1,2}[|｜]{2}[>＞]{1,2}"
 )
+_ODD_MARKS = ("＜", "｜", "<<|", "|>>")
 # Also an operator of programming languages, so it counts only where a delimiter is missing.
 _BARE = re.compile(r"(?<=[\w.\"'”’)。！？])\s?<\|>\s?(?=[\w\"'“‘(《])")
 _HEAD = re.compile(r"\W*(entity|relation(?:ship)?)\W*", re.IGNORECASE)
@@ -69,7 +70,6 @@ _JSON_START = re.compile(r"\s*(?:`{3,}\w*\s*)?[{\[]")
 _JSON_KEY = re.compile(r"\{\s*[\"'“”]?(?:entities|relation(?:ship)?s)\b")
 _MARKUP = re.compile(r"</?(?:p|br)\s*/?>", re.IGNORECASE)
 _LINE_BREAK = re.compile(r"\r\n?|\n")
-_SPACE = re.compile(r"\s+")
 _COMMA = re.compile("[,，、]")
 _BAD_TYPE = re.compile(r"['()<>|/\\]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -110,19 +110,37 @@ def parse_records(reply: str) -> ParsedReply:
     cut off, and is left out.
     """
     found = _Collector()
-    text = _TURN.sub("\n", found.bounded(reply))
-    complete = bool(_COMPLETE.search(text))
-    lines = _LINE_BREAK.split(_COMPLETE.sub("\n", text))
+    text, complete = _without_marks(found.bounded(reply))
+    lines = _LINE_BREAK.split(text)
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or _FENCE.fullmatch(line):
             continue
-        rows = _rows(line)
+        rows = _whole_row(line) or _rows(line)
         if number == len(lines) and not complete and not _WHOLE_END.search(line):
             found.warn("cut off")
             rows = rows[:-1]
         for row in rows:
             _take_row(row, found)
     return found.parsed(complete)
+
+
+def _without_marks(text: str) -> tuple[str, bool]:
+    """The reply with a line break for each mark of an end, and whether it said that it is complete."""
+    marks = text.count(COMPLETE)
+    if text.count("<|") == text.count(DELIMITER) + marks and not any(odd in text for odd in _ODD_MARKS):
+        return text.replace(COMPLETE, "\n"), marks > 0
+    text = _TURN.sub("\n", text)
+    return _COMPLETE.sub("\n", text), bool(_COMPLETE.search(text))
+
+
+def _whole_row(line: str) -> list[list[str]] | None:
+    """The record of a line in which nothing is damaged: most lines, so they are spared the search for it."""
+    apart = line.replace(DELIMITER, "\n")
+    if "<" in apart or "|" in apart or "＜" in apart or "｜" in apart:
+        return None
+    fields = apart.split("\n")
+    whole = (fields[0] == "entity" and len(fields) == 4) or (fields[0] == "relation" and len(fields) == 5)
+    return [list(map(str.strip, fields))] if whole and fields[-1] else None
 
 
 def _rows(line: str) -> list[list[str]]:
@@ -278,7 +296,9 @@ def split_keywords(*texts: str) -> tuple[str, ...]:
 
 
 def _name(name: str) -> str:
-    name = normalize_name(_MARKUP.sub(" ", name[: 4 * 256]))
+    if "<" in name:
+        name = _MARKUP.sub(" ", name[: 4 * 256])
+    name = normalize_name(name[: 4 * 256])
     return "" if _MERE_NUMBER.fullmatch(name) else name
 
 
@@ -292,4 +312,5 @@ def _type(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    return _SPACE.sub(" ", _MARKUP.sub(" ", clean_text(text[:_DESCRIPTION_LIMIT]))).strip()
+    text = clean_text(text[:_DESCRIPTION_LIMIT])
+    return " ".join((_MARKUP.sub(" ", text) if "<" in text else text).split())

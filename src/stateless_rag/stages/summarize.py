@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stateless_rag.calls import complete
+from stateless_rag.checks import texts as checked
 from stateless_rag.prompts import render
 from stateless_rag.protocols import LLMRequest
 from stateless_rag.text import clean_text
@@ -47,7 +48,7 @@ async def summarize(context: Context, subject: str, texts: Sequence[str]) -> str
 
     Raises ProviderError if the LLM fails.
     """
-    text = joined(context, texts)
+    text = joined(context, checked("texts", texts))
     if text is not None:
         return text
     rest = _in_order(texts)

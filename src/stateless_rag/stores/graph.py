@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GraphView"]
 
 _OVERLAY = 2000  # relations that may differ from the base before a new base is made,
+_ENTRY_BYTES = 300  # an entry of the overlay: its numbers, its tuple or dict, its place in a dict
 _OVERLAY_SHARE = 0.1  # or this share of the base if it is more
 
 
@@ -54,6 +55,12 @@ class Adjacency:
         entities, starts = np.unique(ends[by_end], return_index=True)
         bounds = np.append(starts, len(ends)).astype(np.int64)
         return cls(relations, left, right, entities, bounds, edges[by_end], others[by_end])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        arrays = (self.relations, self.left, self.right, self.entities, self.bounds, self.edges, self.others)
+        return sum(array.nbytes for array in arrays)
 
     def ends(self, relations: Ids) -> list[Ends | None]:
         """The two ends of each relation, None where it is not here."""
@@ -153,6 +160,13 @@ class GraphView:
     def relation_count(self) -> int:
         """The number of relations."""
         return len(self.base.relations) - len(self.overlay.gone) + len(self.overlay.added)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in memory; those of the overlay are estimated."""
+        overlay = self.overlay
+        entries = len(overlay.added) + len(overlay.gone) + len(overlay.extra) + len(overlay.lost)
+        return self.base.nbytes + entries * _ENTRY_BYTES
 
     def apply(self, added: Sequence[tuple[int, int, int]] = (), removed: Collection[int] = ()) -> GraphView:
         """The view after removing relations by id and then adding some as (relation, left, right).

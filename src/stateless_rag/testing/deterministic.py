@@ -8,7 +8,10 @@ import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from stateless_rag.checks import texts as checked_texts
+from stateless_rag.checks import whole
 from stateless_rag.protocols import Embeddings, LLMReply, StreamPart
+from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.text import digest, normalize_name
 
 if TYPE_CHECKING:
@@ -58,8 +61,8 @@ class DeterministicLLM:
     """
 
     def __init__(self, seed: int = 0, entities: Sequence[str] = ()) -> None:
-        self._seed = seed
-        self._entities = tuple(entities)
+        self._seed = whole("seed", seed)
+        self._entities = checked_texts("entities", entities)
 
     @property
     def model(self) -> str:
@@ -125,36 +128,13 @@ class DeterministicLLM:
         return _TYPES[(zlib.crc32(name.encode("utf-8", "surrogatepass")) + self._seed) % len(_TYPES)]
 
 
-class DeterministicEmbedder:
+class DeterministicEmbedder(TextEmbedder):
     """Hashes words to vectors of unit length: cheap, for tests. Implements the protocol `Embedder`."""
 
     def __init__(self, dimension: int = 32) -> None:
-        self._dimension = dimension
-
-    @property
-    def model(self) -> str:
-        """Names the rule and the dimension."""
-        return f"deterministic-{self._dimension}"
-
-    @property
-    def dimension(self) -> int:
-        """The length of its vectors."""
-        return self._dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts one call may carry."""
-        return 2048
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Not bounded."""
-        return None
+        whole("dimension", dimension, least=1)
+        super().__init__(f"deterministic-{dimension}", dimension=dimension, max_batch=2048)
+        self._width = dimension
 
     async def embed(
         self,
@@ -165,11 +145,11 @@ class DeterministicEmbedder:
         """Embed texts, in order; a text without words gets the zero vector."""
         import numpy as np
 
-        vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
+        vectors = np.zeros((len(texts), self._width), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
             for word in _WORD.findall(text.casefold()):
                 code = zlib.crc32(word.encode("utf-8", "surrogatepass"))
-                row[code % self._dimension] += 1.0 if code & 0x10000 else -1.0
+                row[code % self._width] += 1.0 if code & 0x10000 else -1.0
         norms = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
         vectors /= np.where(norms > 0, norms, np.float32(1))
         return Embeddings(vectors=vectors, tokens=sum(map(tokens_of, texts)))

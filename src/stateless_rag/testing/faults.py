@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from stateless_rag.checks import iterable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -127,5 +129,5 @@ class Faults:
 
 
 def _scripted(script: Sequence[Fault | None]) -> Callable[[ServedRequest], Fault | None]:
-    left = iter(tuple(script))
+    left = iter(tuple(iterable("script", script, wanted="faults, or a function of the request")))
     return lambda _: next(left, None)

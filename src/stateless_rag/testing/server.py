@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from stateless_rag.checks import identifier, instance, number, optional, path, whole
 from stateless_rag.errors import ProviderError
+from stateless_rag.providers import as_embedder, as_llm
 from stateless_rag.testing import wire
 from stateless_rag.testing.deterministic import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.faults import (
@@ -93,12 +95,12 @@ class FakeOpenAIServer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self._llm = llm or DeterministicLLM()
-        self._embedder = embedder or DeterministicEmbedder()
-        self._latency = latency
-        self._faults = faults or Faults()
-        self._log_path = None if log_path is None else Path(log_path)
-        self._host, self._port = host, port
+        self._llm = DeterministicLLM() if llm is None else as_llm(llm)
+        self._embedder = DeterministicEmbedder() if embedder is None else as_embedder(embedder)
+        self._latency = number("latency", latency, least=0.0)
+        self._faults = Faults() if faults is None else instance("faults", faults, kind=Faults)
+        self._log_path = optional("log_path", log_path, path)
+        self._host, self._port = identifier("host", host), whole("port", port, most=65_535)
         self._lock = threading.Lock()
         self._records: list[ServerRecord] = []
         self._file: IO[str] | None = None

@@ -55,9 +55,16 @@ class Database:
     those that wait while one is carried out share the next transaction (group commit).
     """
 
-    def __init__(self, cursors: Callable[[], Cursor], executor: Executor, alias: str) -> None:
+    def __init__(
+        self,
+        cursors: Callable[[], Cursor],
+        give_back: Callable[[Cursor], None],
+        executor: Executor,
+        alias: str,
+    ) -> None:
         self.alias = alias
         self._cursors = cursors
+        self._give_back = give_back
         self._executor = executor
         self._lock = threading.Lock()
         self._queue: list[Write] = []
@@ -92,7 +99,7 @@ class Database:
     def close(self) -> None:
         """Give the writer's connection back; call it when nothing is queued."""
         if self._cursor is not None:
-            self._cursor.close()
+            self._give_back(self._cursor)
             self._cursor = None
 
     def _drain(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from stateless_rag.checks import shown
 from stateless_rag.errors import InvalidWorkspaceName
 from stateless_rag.text import digest
 
@@ -17,7 +18,7 @@ def check_name(name: object) -> str:
     """The name itself, if it is within the rule. Raises InvalidWorkspaceName; a name is never repaired."""
     if not isinstance(name, str) or not _NAME.match(name):
         raise InvalidWorkspaceName(
-            f"workspace name {name!r:.100} is refused: use 1 to 64 letters, digits, '_' or '-' (ASCII)"
+            f"workspace name {shown(name)} is refused: use 1 to 64 letters, digits, '_' or '-' (ASCII)"
         )
     if _DEVICE.match(name):
         raise InvalidWorkspaceName(f"workspace name {name!r} is refused: it is a device name on some systems")

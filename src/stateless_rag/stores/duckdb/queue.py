@@ -11,23 +11,14 @@ from typing import TYPE_CHECKING, Any
 from stateless_rag.protocols import Claim
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.journal import settled
+from stateless_rag.stores.duckdb.pending import Pending
 from stateless_rag.stores.duckdb.rows import append
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+    from stateless_rag.types import Status
 
 __all__ = ["DocumentQueue"]
-
-
-class _Waiting:
-    """What is held in memory of a pending document."""
-
-    __slots__ = ("document_id", "failed", "tracking_id")
-
-    def __init__(self, document_id: str, tracking_id: str, *, failed: bool) -> None:
-        self.document_id = document_id
-        self.tracking_id = tracking_id
-        self.failed = failed
 
 
 class DocumentQueue:
@@ -38,28 +29,27 @@ class DocumentQueue:
         self._wall = wall
         self._lock = threading.Lock()
         self._last = 0
-        self._waiting: dict[int, _Waiting] = {}
-        self._working: dict[str, int] = {}
+        self._pending = Pending()
 
     @property
     def claimed(self) -> int:
         """How many documents are being worked on."""
-        return len(self._working)
+        return self._pending.working
 
     @property
     def claimable(self) -> int:
         """How many documents are pending, have not failed, and are worked on by nobody."""
-        with self._lock:
-            return len({w.document_id for w in self._waiting.values() if not w.failed} - self._working.keys())
+        return self._pending.claimable
 
     def load(self, cursor: Cursor, *, exists: bool) -> None:
         """Read what is pending."""
         if not exists:
             return
-        listed = cursor.execute(self._workspace.sql["pending_list"]).fetchall()
+        listed = cursor.execute(self._workspace.sql["pending_index"]).fetchall()
         with self._lock:
-            self._waiting = {row[0]: _Waiting(row[1], row[5], failed=row[6] > 0) for row in listed}
-            self._last = max([self._last, *self._waiting])
+            for sequence, document_id, tracking_id, failed in listed:
+                self._pending.add(sequence, document_id, tracking_id, failed=failed)
+                self._last = sequence
 
     async def submit(
         self, claims: Sequence[Claim], *, claimed: bool
@@ -76,16 +66,15 @@ class DocumentQueue:
         def committed(_: None) -> None:
             with self._lock:
                 for claim in numbered:
-                    self._waiting[claim.sequence] = _Waiting(
-                        claim.document_id, claim.tracking_id, failed=False
-                    )
+                    self._pending.add(claim.sequence, claim.document_id, claim.tracking_id, failed=False)
 
         # Durable means known as pending, also if whoever submitted has been cancelled by then.
         await settled(self._workspace.write(Write(apply, committed)))
         with self._lock:
-            newest = {claim.document_id: claim for claim in numbered if claim.sequence in self._waiting}
-            taken = [claim for id_, claim in newest.items() if claimed and id_ not in self._working]
-            self._working.update({claim.document_id: claim.sequence for claim in taken})
+            newest = {claim.document_id: claim for claim in numbered if claim.sequence in self._pending}
+            taken = [
+                claim for id_, claim in newest.items() if claimed and self._pending.take(id_, claim.sequence)
+            ]
         return numbered, taken
 
     async def claim(
@@ -98,20 +87,9 @@ class DocumentQueue:
         tried: Collection[int],
     ) -> Sequence[Claim]:
         with self._lock:
-            newest = self._newest()
-            wanted = {w.document_id for w in self._waiting.values() if w.tracking_id == tracking_id}
-            chosen = [
-                sequence
-                for document_id, sequence in newest.items()
-                if document_id not in self._working
-                and sequence not in tried
-                and (ids is None or document_id in ids)
-                and (tracking_id is None or document_id in wanted)
-                and (failed or not self._waiting[sequence].failed)
-            ]
-            chosen = sorted(chosen)[:limit]
-            for sequence in chosen:
-                self._working[self._waiting[sequence].document_id] = sequence
+            chosen = self._pending.take_next(
+                limit, ids=ids, tracking_id=tracking_id, failed=failed, tried=tried
+            )
         if not chosen:
             return []
         try:
@@ -127,8 +105,8 @@ class DocumentQueue:
     def release(self, sequences: Collection[int]) -> None:
         """Let go of claims."""
         with self._lock:
-            mine = set(sequences)
-            self._working = {id_: n for id_, n in self._working.items() if n not in mine}
+            for sequence in sequences:
+                self._pending.release(sequence)
 
     async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
         now = self._wall()
@@ -137,10 +115,7 @@ class DocumentQueue:
 
         def committed(_: object) -> None:
             with self._lock:
-                waiting = self._waiting.get(claim.sequence)
-                if waiting is not None:
-                    waiting.failed = True
-            self.release([claim.sequence])
+                self._pending.fail(claim.sequence)
 
         await settled(
             self._workspace.write(
@@ -164,26 +139,25 @@ class DocumentQueue:
     def finished(self, sequences: Collection[int]) -> None:
         """Forget documents whose rows are gone."""
         with self._lock:
-            for sequence in sequences:
-                self._waiting.pop(sequence, None)
-        self.release(sequences)
+            self._pending.remove(sequences)
 
     def superseded(self, claim: Claim) -> list[int]:
         """This claim and older ones of the same document: all done once it commits."""
         with self._lock:
-            return [
-                sequence
-                for sequence, waiting in self._waiting.items()
-                if waiting.document_id == claim.document_id and sequence <= claim.sequence
-            ]
+            return [n for n in self._pending.submissions(claim.document_id) if n <= claim.sequence]
 
-    def is_working(self, sequence: int) -> bool:
-        """Whether somebody works on a submission."""
-        return sequence in self._working.values()
+    def stage(self, sequence: int) -> Status | None:
+        """How far a submission is that somebody works on."""
+        return self._pending.stage(sequence)
+
+    def advance(self, sequences: Collection[int], stage: Status) -> None:
+        """Note how far submissions are that are being worked on."""
+        with self._lock:
+            self._pending.advance(sequences, stage)
 
     def is_pending(self, sequence: int) -> bool:
         """Whether a submission is still waiting to be committed."""
-        return sequence in self._waiting
+        return sequence in self._pending
 
     def unfinished(self, tracking_id: str) -> set[int]:
         """The submissions of one tracking id that neither were committed nor have failed.
@@ -191,28 +165,16 @@ class DocumentQueue:
         The newest submission of a document decides: if it failed, nobody will try the older ones.
         """
         with self._lock:
-            newest = self._newest()
-            return {
-                sequence
-                for sequence, waiting in self._waiting.items()
-                if waiting.tracking_id == tracking_id
-                and not self._waiting[newest[waiting.document_id]].failed
-            }
-
-    def _newest(self) -> dict[str, int]:
-        newest: dict[str, int] = {}
-        for sequence, waiting in self._waiting.items():
-            newest[waiting.document_id] = max(sequence, newest.get(waiting.document_id, 0))
-        return newest
+            return self._pending.unfinished(tracking_id)
 
     def waiting(self, ids: Collection[str] | None) -> dict[str, list[int]]:
         """What is pending, by document."""
-        found: dict[str, list[int]] = {}
         with self._lock:
-            for sequence, waiting in self._waiting.items():
-                if ids is None or waiting.document_id in ids:
-                    found.setdefault(waiting.document_id, []).append(sequence)
-        return found
+            found = {
+                id_: self._pending.submissions(id_)
+                for id_ in (self._pending.documents() if ids is None else set(ids))
+            }
+        return {id_: sequences for id_, sequences in found.items() if sequences}
 
 
 def _claim(row: tuple[Any, ...]) -> Claim:

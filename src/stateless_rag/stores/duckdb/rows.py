@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from stateless_rag.protocols import Change, ChunkRow, DocumentRow, EntityRow, RelationRow
-from stateless_rag.text import chunk_id_of, chunk_row_id
+from stateless_rag.stores.columns import Codec
+from stateless_rag.text import chunk_id_of, chunk_row_id, stable_id
 from stateless_rag.types import Chunk, Entity, EntityMention, Passage, Relation, RelationMention
 
 if TYPE_CHECKING:
@@ -21,17 +23,23 @@ __all__ = [
     "append",
     "chunk_row",
     "document_row",
-    "entity",
+    "entity_codec",
     "entity_row",
+    "from_source",
     "mentions",
-    "passage",
-    "relation",
+    "passage_codec",
+    "passage_of",
+    "relation_codec",
     "relation_row",
+    "source_codec",
+    "source_id",
+    "source_of",
     "vectors_table",
     "write_change",
 ]
 
 SEPARATOR = "\x1f"
+Source = tuple["str | None", str]
 
 
 # ---- reading -------------------------------------------------------------------------------------------
@@ -66,49 +74,34 @@ def chunk_row(row: Sequence[Any]) -> ChunkRow:
     return ChunkRow(id=row[0], chunk=chunk, generation=row[8], vector=row[9], error=row[10])
 
 
-def entity(row: Sequence[Any]) -> Entity:
-    """The first columns of a row of `entities`, from `key` on."""
-    return Entity(key=row[1], name=row[2], type=row[3], description=row[4], weight=row[5])
-
-
 def entity_row(row: Sequence[Any]) -> EntityRow:
     """A row of `entities`."""
-    return EntityRow(id=row[0], entity=entity(row), state=row[6], vector=row[7])
+    return EntityRow(id=row[0], entity=_entity(row[1:7]), state=row[7], vector=row[8])
 
 
-def relation(row: Sequence[Any]) -> Relation:
-    """The first columns of a row of `relations`, from `source_key` on."""
-    return Relation(
-        source_key=row[1],
-        target_key=row[2],
-        source=row[3],
-        target=row[4],
-        keywords=_split(row[5]),
-        description=row[6],
-        weight=row[7],
-    )
+def _entity(values: Sequence[Any]) -> Entity:
+    key, name, type_, description, weight, tokens = values
+    return Entity(key=key, name=name, type=type_, description=description, weight=weight, tokens=tokens)
 
 
 def relation_row(row: Sequence[Any]) -> RelationRow:
     """A row of `relations`."""
     return RelationRow(
-        id=row[0], relation=relation(row), left=row[8], right=row[9], state=row[10], vector=row[11]
+        id=row[0], relation=_relation(row[1:9]), left=row[9], right=row[10], state=row[11], vector=row[12]
     )
 
 
-def passage(row: Sequence[Any]) -> Passage:
-    """A chunk with its document's source and metadata."""
-    return Passage(
-        chunk_id=chunk_id_of(row[0]),
-        document_id=row[1],
-        source=row[2],
-        ordinal=row[3],
-        start=row[4],
-        stop=row[5],
-        text=row[6],
-        tokens=row[7],
-        score=0.0,
-        metadata=json.loads(row[8]),
+def _relation(values: Sequence[Any]) -> Relation:
+    source_key, target_key, source, target, keywords, description, weight, tokens = values
+    return Relation(
+        source_key=source_key,
+        target_key=target_key,
+        source=source,
+        target=target,
+        keywords=_split(keywords),
+        description=description,
+        weight=weight,
+        tokens=tokens,
     )
 
 
@@ -202,11 +195,15 @@ def _integers(values: Iterable[int | None]) -> Any:
     return pa.array(list(values), pa.int64())
 
 
+def _small(values: Iterable[int]) -> Any:
+    return pa.array(list(values), pa.int32())
+
+
 def _documents(rows: Sequence[DocumentRow]) -> dict[str, Any]:
     return {
         "id": _text(row.id for row in rows),
         "source": _text(row.source for row in rows),
-        "metadata": _text(json.dumps(dict(row.metadata), ensure_ascii=False, sort_keys=True) for row in rows),
+        "metadata": _text(_metadata(row.metadata) for row in rows),
         "text": _text(row.text for row in rows),
         "digest": _text(row.digest for row in rows),
         "chunks": _integers(row.chunks for row in rows),
@@ -256,14 +253,21 @@ def _mentions(change: Change) -> dict[str, Any]:
 def _entities(rows: Sequence[EntityRow], embedded: Mapping[int, int], revision: int) -> dict[str, Any]:
     return {
         "id": _integers(row.id for row in rows),
-        "key": _text(row.entity.key for row in rows),
-        "name": _text(row.entity.name for row in rows),
-        "type": _text(row.entity.type for row in rows),
-        "description": _text(row.entity.description for row in rows),
-        "weight": _integers(row.entity.weight for row in rows),
+        **_entity_columns([row.entity for row in rows]),
         "state": _text(row.state for row in rows),
         "vector": _text(row.vector for row in rows),
         "embedded": _integers(embedded.get(row.id, revision) for row in rows),
+    }
+
+
+def _entity_columns(entities: Sequence[Entity]) -> dict[str, Any]:
+    return {
+        "key": _text(entity.key for entity in entities),
+        "name": _text(entity.name for entity in entities),
+        "type": _text(entity.type for entity in entities),
+        "description": _text(entity.description for entity in entities),
+        "weight": _small(entity.weight for entity in entities),
+        "tokens": _small(entity.tokens for entity in entities),
     }
 
 
@@ -272,14 +276,116 @@ def _relations(rows: Sequence[RelationRow], embedded: Mapping[int, int], revisio
         "id": _integers(row.id for row in rows),
         "left_id": _integers(row.left for row in rows),
         "right_id": _integers(row.right for row in rows),
-        "source_key": _text(row.relation.source_key for row in rows),
-        "target_key": _text(row.relation.target_key for row in rows),
-        "source": _text(row.relation.source for row in rows),
-        "target": _text(row.relation.target for row in rows),
-        "keywords": _text(SEPARATOR.join(row.relation.keywords) for row in rows),
-        "description": _text(row.relation.description for row in rows),
-        "weight": _integers(row.relation.weight for row in rows),
+        **_relation_columns([row.relation for row in rows]),
         "state": _text(row.state for row in rows),
         "vector": _text(row.vector for row in rows),
         "embedded": _integers(embedded.get(row.id, revision) for row in rows),
     }
+
+
+def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
+    return {
+        "source_key": _text(relation.source_key for relation in relations),
+        "target_key": _text(relation.target_key for relation in relations),
+        "source": _text(relation.source for relation in relations),
+        "target": _text(relation.target for relation in relations),
+        "keywords": _text(SEPARATOR.join(relation.keywords) for relation in relations),
+        "description": _text(relation.description for relation in relations),
+        "weight": _small(relation.weight for relation in relations),
+        "tokens": _small(relation.tokens for relation in relations),
+    }
+
+
+# ---- held in memory ------------------------------------------------------------------------------------
+
+
+def entity_codec() -> Codec[Entity]:
+    """How the view of a workspace holds entities."""
+    return Codec(_entity_columns, _entity)
+
+
+def relation_codec() -> Codec[Relation]:
+    """How the view of a workspace holds relations."""
+    return Codec(_relation_columns, _relation)
+
+
+def passage_codec() -> Codec[Passage]:
+    """How the view holds chunks: as passages, but for what their documents know of them."""
+    return Codec(_passage_columns, _passage)
+
+
+def source_codec() -> Codec[Source]:
+    """How the view holds documents, under `source_id`: their source, and their metadata as JSON."""
+    return Codec(_source_columns, _source)
+
+
+def source_id(document_id: str) -> int:
+    """The id under which the view holds a document."""
+    return stable_id("document", document_id)
+
+
+def passage_of(chunk: Chunk) -> Passage:
+    """A chunk as the view holds it."""
+    return Passage(
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        source=None,
+        ordinal=chunk.ordinal,
+        start=chunk.start,
+        stop=chunk.stop,
+        text=chunk.text,
+        tokens=chunk.tokens,
+        score=0.0,
+    )
+
+
+def source_of(document: DocumentRow) -> Source:
+    """A document as the view holds it."""
+    return document.source, _metadata(document.metadata)
+
+
+def from_source(passage: Passage, source: Source) -> Passage:
+    """A passage with what its document knows of it."""
+    return replace(passage, source=source[0], metadata=json.loads(source[1]))
+
+
+def _passage_columns(passages: Sequence[Passage]) -> dict[str, Any]:
+    return {
+        "chunk_id": _text(passage.chunk_id for passage in passages),
+        "document_id": _text(passage.document_id for passage in passages),
+        "ordinal": _small(passage.ordinal for passage in passages),
+        "start": _integers(passage.start for passage in passages),
+        "stop": _integers(passage.stop for passage in passages),
+        "text": _text(passage.text for passage in passages),
+        "tokens": _small(passage.tokens for passage in passages),
+    }
+
+
+def _passage(values: Sequence[Any]) -> Passage:
+    chunk_id, document_id, ordinal, start, stop, text, tokens = values
+    return Passage(
+        chunk_id=chunk_id,
+        document_id=document_id,
+        source=None,
+        ordinal=ordinal,
+        start=start,
+        stop=stop,
+        text=text,
+        tokens=tokens,
+        score=0.0,
+    )
+
+
+def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:
+    return {
+        "source": _text(source for source, _ in sources),
+        "metadata": _text(metadata for _, metadata in sources),
+    }
+
+
+def _source(values: Sequence[Any]) -> Source:
+    return values[0], values[1]
+
+
+def _metadata(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from stateless_rag.errors import StoreError
 from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
-from stateless_rag.stores.faiss.base_file import read_base, write_base
+from stateless_rag.stores.faiss.base_file import read_base, rows_path, write_base, write_rows
 from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
 
 if TYPE_CHECKING:
@@ -68,13 +69,19 @@ class Segments:
                 self._indexes[kind].apply((list(new), vectors), gone)
         return self._views()
 
+    def restore(self, views: Views) -> None:
+        """Go back to the committed views: what was advanced since was rolled back, or failed half-way."""
+        self._indexes = {kind: index for kind, index in self._indexes.items() if kind in views}
+        for kind, index in self._indexes.items():
+            index.restore(views[kind])
+
     def compact_if_needed(self) -> None:
         """Start a compaction in a thread of the store, unless one is under way."""
         if any(index.needs_compaction() for index in self._indexes.values()) and self._busy.acquire(
             blocking=False
         ):
             try:
-                self._workspace.in_reader(self._compact)
+                self._workspace.in_background(self._compact)
             except StoreError:
                 self._busy.release()
 
@@ -133,30 +140,43 @@ class Segments:
         revision, view = self._workspace.committed_view(kind)
         if view is None:
             return
-        base = index.build_base(view, lambda ids: self._workspace.exact_vectors(kind, ids))
+        name = f"{kind}-{revision}.base"
+        self._files.mkdir(parents=True, exist_ok=True)
+        base = self._build(kind, index, view, self._files / name)
         recorded = None
         if base is not None:
-            self._files.mkdir(parents=True, exist_ok=True)
-            name = f"{kind}-{revision}.base"
             checksum = write_base(self._files / name, base)
             recorded = {"file": name, "checksum": checksum, "revision": revision, "count": len(base)}
+            # As it will be opened next time: with the rows beside it.
+            base = read_base(self._files / name, checksum, base.dimension, len(base)) or base
         self._workspace.write(
             Write(
                 lambda cursor: self._workspace.record_base(cursor, kind, recorded),
-                lambda _: self._install(index, base, view),
+                lambda info: self._install(index, base, view, info),
                 alone=True,
             )
         ).result()
 
-    def _install(self, index: VectorIndex, base: Base | None, view: VectorView) -> None:
+    def _build(self, kind: VectorKind, index: VectorIndex, view: VectorView, path: Path) -> Base | None:
+        def exact(ids: Sequence[int]) -> Mapping[int, Vectors]:
+            return self._workspace.exact_vectors(kind, ids)
+
+        if self._settings.base_type == "float32" or len(view) < self._settings.base_rows:
+            return index.build_base(view, exact)
+        with write_rows(path) as keep:
+            return index.build_base(view, exact, keep)
+
+    def _install(self, index: VectorIndex, base: Base | None, view: VectorView, info: dict[str, Any]) -> None:
+        self._workspace.record.info = info
         if index not in self._indexes.values():
             return  # reloaded in the meantime: the next open reads the file
         index.install(base, view)
         self._workspace.publish(self._views())
-        known = {entry["file"] for entry in self._workspace.record.info.get("bases", {}).values()}
-        for path in self._files.glob("*.base"):
-            if path.name not in known:
-                path.unlink(missing_ok=True)
+        known = {self._files / entry["file"] for entry in info.get("bases", {}).values()}
+        for path in {*self._files.glob("*.base"), *self._files.glob("*.rows")}:
+            if path not in known and path not in map(rows_path, known):
+                with suppress(OSError):  # some systems keep a file that is mapped
+                    path.unlink()
 
 
 def _outdated(cursor: Cursor, statement: str, base: Base | None, since: int) -> Any:

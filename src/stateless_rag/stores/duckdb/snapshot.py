@@ -5,42 +5,31 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stateless_rag.protocols import ChunkRow, DocumentRow, EntityRow, Hit, RelationRow, VectorKind
 from stateless_rag.stores.duckdb import rows
-from stateless_rag.stores.graph import GraphView
+from stateless_rag.stores.duckdb.rows import from_source, source_id
 from stateless_rag.text import entity_key, stable_id
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Vectors
     from stateless_rag.stores.duckdb.database import Cursor
-    from stateless_rag.stores.faiss.segments import VectorView
+    from stateless_rag.stores.duckdb.views import View
+    from stateless_rag.stores.graph import GraphView
     from stateless_rag.text import KeyPolicy
     from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
 
-__all__ = ["TABLES", "DuckSnapshot", "View", "fetch_vectors"]
+__all__ = ["TABLES", "DuckSnapshot", "Outrun", "fetch_vectors"]
 
-Row = TypeVar("Row")
 TABLES: Mapping[VectorKind, str] = MappingProxyType(
     {"chunk": "chunks", "entity": "entities", "relation": "relations"}
 )
 # Scripts that are written without spaces are matched by pairs of characters.
 _WORD = re.compile(r"(?=([\u2e80-\u9fff\uac00-\ud7af]{2}))|([^\W\u2e80-\u9fff\uac00-\ud7af]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What of a workspace is held in memory at one revision. `vectors` is empty before the first vector."""
-
-    revision: int = 0
-    vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
-    graph: GraphView = field(default_factory=GraphView.empty)
-    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def _words(text: str) -> set[str]:
@@ -55,12 +44,20 @@ def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tupl
     return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32)
 
 
+class Outrun(Exception):
+    """Rows of the view's revision cannot be read any more: another one was committed. The reader starts again."""
+
+
 class DuckSnapshot:
-    """Implements `Snapshot` and `Basis` on a transaction that is open only while the reading function runs."""
+    """Implements `Snapshot` and `Basis` on a view, and on a transaction for what is not in it.
+
+    `transaction` begins one that reads the view's revision, at the first use of the cursor: most questions are
+    answered from memory. It ends when the reading function does.
+    """
 
     def __init__(
         self,
-        cursor: Cursor,
+        transaction: Callable[[], Cursor],
         sql: Mapping[str, str],
         view: View,
         key_policy: KeyPolicy,
@@ -68,7 +65,8 @@ class DuckSnapshot:
         tables: bool,
         vectors: bool,
     ) -> None:
-        self._cursor = cursor
+        self._transaction = transaction
+        self._begun: Cursor | None = None
         self._sql = sql
         self._view = view
         self._key_policy = key_policy
@@ -78,6 +76,12 @@ class DuckSnapshot:
     @property
     def revision(self) -> int:
         return self._view.revision
+
+    @property
+    def _cursor(self) -> Cursor:
+        if self._begun is None:
+            self._begun = self._transaction()
+        return self._begun
 
     # ---- search ----------------------------------------------------------------------------------------
 
@@ -111,13 +115,15 @@ class DuckSnapshot:
     # ---- rows ------------------------------------------------------------------------------------------
 
     def entities(self, ids: Sequence[int]) -> Mapping[int, Entity]:
-        return self._by_id("entities", ids, rows.entity)
+        return self._view.entities.get(ids)
 
     def relations(self, ids: Sequence[int]) -> Mapping[int, Relation]:
-        return self._by_id("relations", ids, rows.relation)
+        return self._view.relations.get(ids)
 
     def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
-        return self._by_id("passages", ids, rows.passage)
+        found = self._view.passages.get(ids)
+        sources = self._view.sources.get([source_id(row.document_id) for row in found.values()])
+        return {id_: from_source(row, sources[source_id(row.document_id)]) for id_, row in found.items()}
 
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         found = self.document_rows([document_id])
@@ -133,10 +139,10 @@ class DuckSnapshot:
         }
 
     def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
-        return self._chunks_of(entity_ids, limit)
+        return self._view.evidence.chunks_of(entity_ids, limit)
 
     def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
-        return self._chunks_of(relation_ids, limit)
+        return self._view.evidence.chunks_of(relation_ids, limit)
 
     # ---- the graph -------------------------------------------------------------------------------------
 
@@ -156,6 +162,11 @@ class DuckSnapshot:
 
     def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
         return self._view.graph.degrees(entity_ids)
+
+    def entity_ids(self) -> list[int]:
+        """All entities of this revision, also those without relations."""
+        view = self._view.vectors.get("entity")
+        return [] if view is None else view.ids().tolist()
 
     @property
     def graph(self) -> GraphView:
@@ -207,20 +218,6 @@ class DuckSnapshot:
         if not keys or not self._has_tables:
             return []
         return self._cursor.execute(self._sql[statement], [list(keys)]).fetchall()
-
-    def _by_id(
-        self, statement: str, ids: Sequence[int], decode: Callable[[Sequence[Any]], Row]
-    ) -> Mapping[int, Row]:
-        found = {row[0]: decode(row) for row in self._fetch(statement, ids)}
-        return {id_: found[id_] for id_ in dict.fromkeys(ids) if id_ in found}
-
-    def _chunks_of(self, ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
-        if not ids or not self._has_tables:
-            return {}
-        found: dict[int, list[int]] = {id_: [] for id_ in ids}
-        for id_, chunk in self._cursor.execute(self._sql["chunks_of_ids"], [list(ids), limit]).fetchall():
-            found[id_].append(chunk)
-        return {id_: chunks for id_, chunks in found.items() if chunks}
 
     def _exact(self, kind: VectorKind) -> Callable[[Sequence[int]], Mapping[int, Vectors]]:
         def exact(ids: Sequence[int]) -> Mapping[int, Vectors]:

@@ -15,14 +15,14 @@ __all__ = ["document_list"]
 def document_list(
     committed: Iterable[tuple[Any, ...]],
     pending: Iterable[tuple[Any, ...]],
-    is_working: Callable[[int], bool],
+    stage: Callable[[int], Status | None],
 ) -> list[DocumentStatus]:
     """One status for each document. A newer version that is pending or has failed decides the status of a
     document whose older version still answers (`stale` if it failed).
     """
     found = {row[0]: _committed(row) for row in committed}
     for row in pending:
-        status = _pending(row, working=is_working(row[0]))
+        status = _pending(row, stage=stage(row[0]))
         old = found.get(status.id)
         if old is not None and old.status is Status.PROCESSED:
             status = replace(status, chunks=old.chunks, stale=status.status is Status.FAILED)
@@ -43,10 +43,10 @@ def _committed(row: tuple[Any, ...]) -> DocumentStatus:
     )
 
 
-def _pending(row: tuple[Any, ...], *, working: bool) -> DocumentStatus:
+def _pending(row: tuple[Any, ...], *, stage: Status | None) -> DocumentStatus:
     sequence_errors = json.loads(row[7])
     attempts = row[6]
-    status = Status.EXTRACTING if working else Status.FAILED if attempts else Status.PENDING
+    status = stage or (Status.FAILED if attempts else Status.PENDING)
     general = [error["error"] for error in sequence_errors if "chunk_id" not in error]
     errors = tuple(
         ChunkError(

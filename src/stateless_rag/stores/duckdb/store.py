@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import shutil
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import duckdb
 
+from stateless_rag.checks import choice, instance, json_object, optional, path
 from stateless_rag.context import Clock
-from stateless_rag.errors import InvalidInput, StoreClosed, StoreCorrupt, StoreError, WorkspaceNotFound
+from stateless_rag.errors import InvalidInput, StoreClosed, StoreError, WorkspaceNotFound
 from stateless_rag.opening import Opening
 from stateless_rag.settings import StoreSettings
-from stateless_rag.stores.duckdb.database import Cursor, Database, reading, store_error
+from stateless_rag.stores.duckdb.catalog import Catalog
+from stateless_rag.stores.duckdb.connection import Connection
+from stateless_rag.stores.duckdb.database import Cursor
+from stateless_rag.stores.duckdb.describing import describe
 from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.stores.duckdb.lock import RootLock
-from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION, migrate
-from stateless_rag.stores.duckdb.names import check_name, schema_name
+from stateless_rag.stores.duckdb.names import check_name
+from stateless_rag.stores.duckdb.residents import Residents
 from stateless_rag.stores.duckdb.statements import load_statements
-from stateless_rag.stores.duckdb.workspace import DuckWorkspace, WorkspaceRecord
-from stateless_rag.types import Status, WorkspaceInfo
+from stateless_rag.stores.duckdb.workspace import DuckWorkspace, workspace_statements
+from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["Store"]
 
@@ -38,10 +36,11 @@ _FILE = "stateless_rag.duckdb"
 
 
 class Store:
-    """Owns a root folder: its lock, the connection, the threads, and the views of its workspaces.
+    """Owns a root folder: its lock, the connection, the threads, and the views of the workspaces in use.
 
     Thread-safe; engines on any event loop or thread share it. Get one by `await Store.open(root)` or
-    `async with Store.open(root) as store`.
+    `async with Store.open(root) as store`. A workspace is in memory, and a file of its own attached, as long
+    as an engine is open on it.
     """
 
     def __init__(self, root: Path, settings: StoreSettings, clock: Clock) -> None:
@@ -51,11 +50,11 @@ class Store:
         self.catalog_sql = load_statements("catalog.sql")
         self.workspace_sql = load_statements("workspace.sql")
         self._lock = threading.RLock()
-        self._cursor_lock = threading.Lock()  # of its own: changes of the catalog wait for the lane's cursor
-        self._local = threading.local()
-        self._cursors: list[Cursor] = []
-        self._workspaces: dict[str, DuckWorkspace] = {}
+        self._closing = threading.Lock()
+        self._residents = Residents()
+        self._waiting: dict[str, int] = {}  # in workspaces that are not in memory, where nothing can change
         self._closed = False
+        self._released = False
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,17 +63,16 @@ class Store:
             ) from error
         self._root_lock = RootLock(root)
         try:
-            self._connection = _connect(root / _FILE, settings)
+            self._connection = Connection(root / _FILE, settings)
         except BaseException:
             self._root_lock.release()
             raise
-        os.register_at_fork(after_in_child=partial(_disown, weakref.ref(self)))
         self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="stateless-rag-read")
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
-        self._catalog = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
-        self._databases = {"": self._database(_name_of(self._connection))}
+        self._cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
+        self._catalog = Catalog(root, self._connection, self._writers, self.catalog_sql)
         try:
-            self._databases[""].run(lambda cursor: self._prepare(cursor, self._databases[""]))
+            self._catalog.prepare()
         except BaseException:
             self._close()
             raise
@@ -91,12 +89,15 @@ class Store:
         import asyncio
 
         async def enter() -> Store:
-            path = _root_path(root)
+            folder = _root_path(root)
+            chosen = (
+                StoreSettings() if settings is None else instance("settings", settings, kind=StoreSettings)
+            )
             opening: Future[Store] = Future()
 
             def make() -> None:
                 try:
-                    store = cls(path, settings or StoreSettings(), clock or Clock())
+                    store = cls(folder, chosen, clock or Clock())
                 except BaseException as error:  # noqa: BLE001 -- raised where it is awaited
                     opening.set_exception(error)
                 else:
@@ -113,7 +114,10 @@ class Store:
         return Opening(enter, lambda store: store.close())
 
     async def close(self) -> None:
-        """Finish what is being written, checkpoint, and let go of the root. May be called twice."""
+        """Finish what is being written, checkpoint, and let go of the root.
+
+        May be called twice; whoever calls it returns when that is done.
+        """
         import asyncio
 
         await asyncio.shield(asyncio.to_thread(self._close))
@@ -126,51 +130,95 @@ class Store:
         *,
         placement: Literal["root", "own"] | None = None,
         info: Mapping[str, Any] = MappingProxyType({}),
-    ) -> DuckWorkspace:
-        """Create a workspace, or return the one of that name. `info` is recorded with a new one."""
+    ) -> bool:
+        """Create a workspace; false if there is one of that name. `info` is recorded with a new one."""
         check_name(name)
-        workspace: DuckWorkspace = await self._in_catalog(
-            lambda: self._create(name, placement or self.settings.placement, dict(info))
+        optional("placement", placement, choice, among=("root", "own"))
+        info = json_object("info", info, error=InvalidInput)
+        created: bool = await settled(
+            self._in_catalog(lambda: self._create(name, placement or self.settings.placement, info))
         )
-        return workspace
+        return created
 
-    async def workspace(self, name: str) -> DuckWorkspace:
-        """The workspace of that name. Raises WorkspaceNotFound."""
-        check_name(name)
-        known = self._workspaces.get(name)
-        if known is not None:
-            self.check()
-            return known
-        workspace: DuckWorkspace = await self._in_catalog(lambda: self._open_workspace(name))
-        return workspace
+    def workspace(self, name: str, *, create: Mapping[str, Any] | None = None) -> Opening[DuckWorkspace]:
+        """Use the workspace of that name: `async with store.workspace(name) as workspace`.
+
+        Awaited, it is used until `release`. If there is none, it is created and `create` recorded with it,
+        or WorkspaceNotFound raised where that is None.
+        """
+
+        async def leave(workspace: DuckWorkspace) -> None:
+            await settled(self.release(workspace))
+
+        return Opening(lambda: self._use(name, create), leave)
+
+    def release(self, workspace: DuckWorkspace) -> Future[None]:
+        """End one use of a workspace. With the last its memory is freed, and a file of its own closed.
+
+        The future is done when it is.
+        """
+        if self._residents.give_back(workspace):
+            try:
+                return self._cataloger.submit(self._evict, workspace)
+            except RuntimeError:
+                pass  # the store is being closed, and frees everything
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def hold(self, workspace: DuckWorkspace) -> bool:
+        """Use once more a workspace that is in use; tells whether it is. `release` ends it."""
+        return self._residents.take_again(workspace)
 
     async def names(self) -> Sequence[str]:
         """The names of all workspaces, in code point order."""
-        names: Sequence[str] = await settled(
-            self.in_reader(lambda: sorted(record.name for record in self._records()))
-        )
+        names: Sequence[str] = await settled(self.in_reader(self._catalog.names))
         return names
 
     async def describe(self, name: str) -> WorkspaceInfo:
         """What a workspace holds and was made with. Raises WorkspaceNotFound."""
-        workspace = await self.workspace(name)
-        info: WorkspaceInfo = await settled(self.in_reader(lambda: self._describe(workspace)))
+        async with self.workspace(name) as workspace:
+            schema = workspace.record.schema
+            files = (self._catalog.own_file(schema), self._catalog.faiss_files(schema))
+            info: WorkspaceInfo = await settled(
+                self.in_reader(lambda: describe(workspace, self._connection, *files))
+            )
         return info
+
+    async def waiting(self, name: str) -> int:
+        """How many documents of a workspace wait to be ingested: not those that failed or are worked on.
+
+        Cheap, also for a workspace that is not in use. Raises WorkspaceNotFound.
+        """
+        check_name(name)
+        self.check()
+        resident = self._residents.get(name)
+        if resident is not None:
+            return resident.claimable
+        known = self._waiting.get(name)
+        if known is None:
+            known = int(await settled(self._in_catalog(lambda: self._count_waiting(name))))
+        return known
+
+    def memory(self, name: str) -> int:
+        """Bytes that a workspace holds in memory: its vectors and its graph. 0 if it is not in use."""
+        resident = self._residents.get(name)
+        return 0 if resident is None else resident.nbytes
 
     async def drop(self, name: str) -> None:
         """Remove a workspace with all it holds. Raises WorkspaceNotFound.
 
         Engines that are open on it get a StoreError at their next call.
         """
-        workspace = await self.workspace(name)
-        await self._in_catalog(lambda: self._drop(workspace))
+        async with self.workspace(name) as workspace:
+            await settled(self._in_catalog(lambda: self._drop(workspace)))
 
     # ---- threads and connections -----------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise StoreClosed if the store was closed, or came into this process by a fork."""
         if self._closed:
-            raise StoreClosed(f"the store on {self.root} is closed; open it again")
+            raise self._is_closed()
         self._root_lock.check()
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
@@ -179,22 +227,14 @@ class Store:
         try:
             return self._readers.submit(function)
         except RuntimeError as error:
-            raise StoreClosed(f"the store on {self.root} is closed; open it again") from error
+            raise self._is_closed() from error
 
-    @contextmanager
-    def reading(self) -> Iterator[Cursor]:
+    def reading(self) -> AbstractContextManager[Cursor]:
         """A transaction that only reads, on this thread's own connection."""
-        cursor: Cursor | None = getattr(self._local, "cursor", None)
-        if cursor is None:
-            cursor = self._local.cursor = self._cursor()
-        try:
-            with reading(cursor):
-                yield cursor
-        except duckdb.Error as error:
-            raise store_error(error, "reading from the store") from error
+        return self._connection.reading()
 
-    async def _in_catalog(self, function: Callable[[], Result]) -> Result:
-        """Run something that changes the catalog, one at a time, off the event loop."""
+    def _in_catalog(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run something that changes what is there or in memory, one at a time, off the event loop."""
 
         def alone() -> Result:
             with self._lock:
@@ -202,211 +242,126 @@ class Store:
                 return function()
 
         self.check()
-        result: Result = await settled(self._catalog.submit(alone))
-        return result
+        try:
+            return self._cataloger.submit(alone)
+        except RuntimeError as error:
+            raise self._is_closed() from error
 
-    def _cursor(self) -> Cursor:
-        with self._cursor_lock:
-            cursor = self._connection.cursor()
-            self._cursors.append(cursor)
-            return cursor
+    def _is_closed(self) -> StoreClosed:
+        return StoreClosed(f"the store on {self.root} is closed; open it again")
 
-    def _database(self, alias: str) -> Database:
-        return Database(self._cursor, self._writers, alias)
+    # ---- in the catalog's thread -----------------------------------------------------------------------
 
-    # ---- the catalog -----------------------------------------------------------------------------------
+    async def _use(self, name: str, create: Mapping[str, Any] | None) -> DuckWorkspace:
+        import asyncio
 
-    def _prepare(self, cursor: Cursor, database: Database) -> None:
-        sql = {name: text.replace("{db}", database.quoted) for name, text in self.catalog_sql.items()}
-        if cursor.execute(sql["exists"], [database.alias]).fetchall()[0][0]:
-            version = cursor.execute(sql["version"]).fetchall()[0][0]
-            migrate(cursor, database.quoted, version)
-        else:
-            cursor.execute(sql["create"]).fetchall()
-            cursor.execute(sql["set_version"], [FORMAT_VERSION]).fetchall()
-
-    def _statement(self, name: str, database: Database) -> str:
-        return self.catalog_sql[name].replace("{db}", database.quoted)
-
-    def _records(self) -> list[WorkspaceRecord]:
-        with self.reading() as cursor:
-            found = cursor.execute(self._statement("workspaces", self._databases[""])).fetchall()
-        return [WorkspaceRecord(row) for row in found]
-
-    def _record(self, name: str) -> WorkspaceRecord:
-        with self.reading() as cursor:
-            row = cursor.execute(
-                self._statement("workspace", self._databases[""]), [schema_name(name)]
-            ).fetchall()
-        if not row:
-            raise WorkspaceNotFound(
-                f"there is no workspace {name!r} in {self.root}; `stateless-rag workspaces list` shows what is there"
-            )
-        return WorkspaceRecord(row[0])
-
-    def _open_workspace(self, name: str) -> DuckWorkspace:
-        known = self._workspaces.get(name)
+        check_name(name)
+        self.check()
+        known = self._residents.take(name)
         if known is not None:
             return known
-        record = self._record(name)
-        database = self._attach(record)
-        workspace = DuckWorkspace(self, database, record, self.root / "faiss" / record.schema)
-        self._workspaces[name] = workspace
+        loading = self._in_catalog(lambda: self._load(name, create))
+        try:
+            workspace: DuckWorkspace = await settled(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(self._release_unwanted)
+            raise
         return workspace
 
-    def _create(self, name: str, placement: str, info: dict[str, Any]) -> DuckWorkspace:
+    def _release_unwanted(self, loading: Future[DuckWorkspace]) -> None:
+        if not loading.cancelled() and loading.exception() is None:
+            self.release(loading.result())
+
+    def _load(self, name: str, create: Mapping[str, Any] | None) -> DuckWorkspace:
+        known = self._residents.take(name)
+        if known is not None:
+            return known
+        if create is not None:
+            self._create(name, self.settings.placement, create)
+        record = self._catalog.record(name)
+        database = self._catalog.attach(record.schema, record.placement)
         try:
-            return self._open_workspace(name)
-        except WorkspaceNotFound:
-            pass
-        schema = schema_name(name)
-        values = [name, schema, placement, self.clock.wall(), json.dumps(info)]
-        record = WorkspaceRecord([name, schema, placement, 0, 0.0, json.dumps(info)])
-        if f"f_{schema}" not in self._databases:
-            self._remove_files(schema)  # a crash has left them when a workspace of this name was dropped
-        places = [self._attach(record)] if placement == "own" else []
-        # The file of its own first: a crash between the two leaves a file that nothing names.
-        for database in [*places, self._databases[""]]:
-            add = self._statement("add_workspace", database)
-            there = self._statement("workspace", database)
+            workspace = DuckWorkspace(self, database, record, self._catalog.faiss_files(record.schema))
+        except BaseException:
+            self._catalog.detach(record.schema)
+            raise
+        self._residents.add(workspace)
+        self._waiting.pop(name, None)
+        return workspace
 
-            def apply(cursor: Cursor, add: str = add, there: str = there) -> None:
-                if not cursor.execute(there, [schema]).fetchall():
-                    cursor.execute(add, values).fetchall()
+    def _create(self, name: str, placement: str, info: Mapping[str, Any]) -> bool:
+        if self._catalog.find(name) is not None:
+            return False
+        self._catalog.add(name, placement, self.clock.wall(), info)
+        return True
 
-            database.run(apply)
-        return self._open_workspace(name)
+    def _evict(self, workspace: DuckWorkspace) -> None:
+        with self._lock:
+            if self._closed or not self._residents.remove_unused(workspace):
+                return
+            with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
+                workspace.collect()
+            workspace.close()
+            self._catalog.detach(workspace.record.schema)
 
-    def _attach(self, record: WorkspaceRecord) -> Database:
-        if record.placement == "root":
-            return self._databases[""]
-        alias = f"f_{record.schema}"
-        if alias not in self._databases:
-            path = self._own_file(record.schema)
-            path.parent.mkdir(exist_ok=True)
-            cursor = self._cursor()
-            try:
-                cursor.execute(f"ATTACH {_literal(str(path))} AS {alias} (BLOCK_SIZE 16384)").fetchall()
-            except duckdb.Error as error:
-                raise StoreCorrupt(f"cannot open {path}: {error}; restore it from a backup") from error
-            database = self._database(alias)
-            database.run(lambda cursor: self._prepare(cursor, database))
-            self._databases[alias] = database
-        return self._databases[alias]
-
-    def _own_file(self, schema: str) -> Path:
-        return self.root / "workspaces" / f"{schema}.duckdb"
+    def _count_waiting(self, name: str) -> int:
+        resident = self._residents.get(name)
+        if resident is not None:
+            return resident.claimable
+        record = self._catalog.record(name)
+        database = self._catalog.attach(record.schema, record.placement)
+        statement = workspace_statements(self.workspace_sql, database, record)["claimable"]
+        try:
+            with self.reading() as cursor:
+                self._waiting[name] = _count(cursor, statement)
+        finally:
+            self._catalog.detach(record.schema)
+        return self._waiting[name]
 
     def _drop(self, workspace: DuckWorkspace) -> None:
         record = workspace.record
+        if self._residents.get(record.name) is not workspace:
+            raise WorkspaceNotFound(f"workspace {record.name!r} was dropped by somebody else")
         if workspace.claimed:
             raise StoreError(
                 f"workspace {record.name!r} has {workspace.claimed} documents being worked on; stop that first"
             )
-        root = self._databases[""]
-
-        def forget(cursor: Cursor) -> None:
-            cursor.execute(self._statement("remove_workspace", root), [record.schema]).fetchall()
-            if record.placement == "root":
-                cursor.execute(workspace.sql["drop"]).fetchall()
-
         workspace.mark_dropped(dropped=True)
         try:
             workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
-            root.run(forget)
+            self._catalog.remove(record, workspace.sql["drop"])
         except BaseException:
             workspace.mark_dropped(dropped=False)
             raise
-        self._workspaces.pop(record.name, None)
-        if record.placement == "own":
-            self._databases.pop(f"f_{record.schema}").close()
-        try:
-            with self._connection.cursor() as cursor:
-                if record.placement == "own":
-                    cursor.execute(f"DETACH f_{record.schema}").fetchall()
-                else:
-                    cursor.execute("FORCE CHECKPOINT").fetchall()
-        except duckdb.Error as error:
-            raise store_error(error, f"freeing what workspace {record.name!r} held") from error
-        self._remove_files(record.schema)
-
-    def _remove_files(self, schema: str) -> None:
-        self._own_file(schema).unlink(missing_ok=True)
-        Path(f"{self._own_file(schema)}.wal").unlink(missing_ok=True)
-        shutil.rmtree(self.root / "faiss" / schema, ignore_errors=True)
-
-    def _describe(self, workspace: DuckWorkspace) -> WorkspaceInfo:
-        record = workspace.record
-        counts = workspace.select("counts") or [(0, 0, 0, 0)]
-        documents, chunks, entities, relations = counts[0]
-        pending = workspace.select("pending_list")
-        failed = sum(1 for row in pending if row[6])
-        return WorkspaceInfo(
-            name=record.name,
-            placement="own" if record.placement == "own" else "root",
-            revision=workspace.revision,
-            documents=MappingProxyType(
-                {
-                    Status.PROCESSED: documents,
-                    Status.PENDING: len(pending) - failed,
-                    Status.FAILED: failed,
-                }
-            ),
-            chunks=chunks,
-            entities=entities,
-            relations=relations,
-            generations=MappingProxyType(dict(workspace.select("generations"))),
-            embedder=record.info.get("embedder"),
-            dimension=record.info.get("dimension"),
-            tokenizer=record.info.get("tokenizer"),
-            key_policy=record.info.get("key_policy", "casefold"),
-            format_version=FORMAT_VERSION,
-            bytes=self._bytes(workspace),
-            created_at=record.created_at,
-        )
-
-    def _bytes(self, workspace: DuckWorkspace) -> int:
-        record = workspace.record
-        faiss = sum(path.stat().st_size for path in (self.root / "faiss" / record.schema).glob("*"))
-        if record.placement == "own":
-            files = self._own_file(record.schema).parent.glob(f"{record.schema}.duckdb*")
-            return faiss + sum(path.stat().st_size for path in files)
-        with self.reading() as cursor:
-            tables = cursor.execute(
-                "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?",
-                [workspace.database.alias, record.schema],
-            ).fetchall()
-            blocks = 0
-            for (table,) in tables:
-                statement = workspace.sql["blocks"].format(table=f"{workspace.schema}.{table}")
-                blocks += cursor.execute(statement).fetchall()[0][0]
-        # What was written since the last checkpoint lies in the log, which all workspaces of the file share.
-        stored = int((workspace.select("size") or [(0,)])[0][0])
-        vectors = int(workspace.select("count_vectors")[0][0]) if workspace.dimension else 0
-        return faiss + max(int(blocks) * 16384, stored + vectors * 4 * (workspace.dimension or 0))
+        self._residents.remove(workspace)
+        workspace.close()
+        self._catalog.detach(record.schema)
+        if record.placement == "root":
+            self._catalog.checkpoint()
+        self._catalog.remove_files(record.schema)
 
     # ---- closing ---------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        with self._lock:
-            if self._closed:
+        self._root_lock.check()
+        with self._closing:
+            if self._released:
                 return
-            self._root_lock.check()
-            self._closed = True
-        try:
-            self._catalog.shutdown(wait=True)
-            self._readers.shutdown(wait=True)
-            with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
-                for workspace in self._workspaces.values():
-                    workspace.collect()
-            self._writers.shutdown(wait=True)
-        finally:
-            for cursor in self._cursors:
-                cursor.close()
+            with self._lock:
+                self._closed = True
             try:
-                self._connection.close()
+                self._cataloger.shutdown(wait=True)
+                self._readers.shutdown(wait=True)
+                with suppress(StoreError):  # as in `_evict`
+                    for workspace in self._residents.all():
+                        workspace.collect()
+                self._writers.shutdown(wait=True)
             finally:
-                self._root_lock.release()
+                self._released = True
+                try:
+                    self._connection.close()
+                finally:
+                    self._root_lock.release()
 
 
 def _close_unwanted(opening: Future[Store]) -> None:
@@ -414,45 +369,13 @@ def _close_unwanted(opening: Future[Store]) -> None:
         opening.result()._close()  # noqa: SLF001 -- the store's own
 
 
-def _disown(reference: weakref.ref[Store]) -> None:
-    """In a child after a fork: keep what belongs to the parent from being torn down when the child exits.
-
-    DuckDB would wait there for threads that a fork does not copy, or write to the parent's file.
-    """
-    store = reference()
-    if store is not None:
-        for connection in (store._connection, *store._cursors):  # noqa: SLF001 -- the store's own
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
 def _root_path(root: str | Path) -> Path:
-    text = str(root)
-    if not text.strip() or "\0" in text:
-        raise InvalidInput(f"root folder {text!r} is not a path")
-    return Path(root).expanduser().resolve()
+    return path("root", root).resolve()
 
 
-def _connect(path: Path, settings: StoreSettings) -> Cursor:
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "default_block_size": "16384",
-        "memory_limit": settings.memory_limit,
-        "threads": str(settings.threads),
-        "checkpoint_threshold": settings.checkpoint_threshold,
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
+def _count(cursor: Cursor, statement: str) -> int:
+    """The count that a statement tells; 0 for tables that were never made."""
     try:
-        return duckdb.connect(str(path), config=config)
-    except duckdb.Error as error:
-        raise StoreCorrupt(
-            f"cannot open {path}: {str(error).splitlines()[0]}; if it is damaged, restore it from a backup"
-        ) from error
-
-
-def _name_of(connection: Cursor) -> str:
-    name: str = connection.execute("SELECT current_database()").fetchall()[0][0]
-    return name
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        return int(cursor.execute(statement).fetchall()[0][0])
+    except duckdb.CatalogException:
+        return 0

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from stateless_rag.errors import CommitConflict, StoreError, WorkspaceMismatch
+from stateless_rag.errors import CommitConflict, StoreClosed, StoreError, WorkspaceMismatch
 from stateless_rag.protocols import Basis, Change, Claim, Snapshot, VectorKind
 from stateless_rag.stores.duckdb import rows
 from stateless_rag.stores.duckdb.database import Cursor, Database, Write
 from stateless_rag.stores.duckdb.journal import DuckJournal, settled
 from stateless_rag.stores.duckdb.queue import DocumentQueue
 from stateless_rag.stores.duckdb.segments import Segments
-from stateless_rag.stores.duckdb.snapshot import TABLES, DuckSnapshot, View, fetch_vectors
+from stateless_rag.stores.duckdb.snapshot import TABLES, DuckSnapshot, Outrun, fetch_vectors
 from stateless_rag.stores.duckdb.status import document_list
-from stateless_rag.stores.graph import GraphView
+from stateless_rag.stores.duckdb.views import View
 from stateless_rag.text import stable_id
-from stateless_rag.types import DocumentStatus, Usage
+from stateless_rag.types import DocumentStatus, Status, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.stores.faiss.segments import VectorView
 
-__all__ = ["DuckWorkspace", "WorkspaceRecord"]
+__all__ = ["DuckWorkspace", "WorkspaceRecord", "workspace_statements"]
 
 Result = TypeVar("Result")
 ALIASES = 0
@@ -69,17 +72,19 @@ class DuckWorkspace:
         self._store = store
         self._database = database
         self._record = record
-        self.schema = f'{database.quoted}."{record.schema}"'
-        self._sql = MappingProxyType(
-            {name: text.replace("{w}", self.schema) for name, text in store.workspace_sql.items()}
-        )
+        self.schema = schema_in(database, record)
+        self._sql = workspace_statements(store.workspace_sql, database, record)
         self._catalog = MappingProxyType(
             {name: text.replace("{db}", database.quoted) for name, text in store.catalog_sql.items()}
         )
         self._lock = threading.Lock()
         self._tables = False
         self._dropped = False
+        self._closed = False
+        self._reads = 0
+        self._read = threading.Condition()
         self._made = _Made()
+        self._files = files
         self._segments = Segments(self, files, store.settings)
         self._view = View(revision=record.revision)
         self._views: dict[int, View] = {record.revision: self._view}
@@ -145,9 +150,7 @@ class DuckWorkspace:
         return found
 
     def _documents(self) -> list[DocumentStatus]:
-        return document_list(
-            self.select("document_list"), self.select("pending_list"), self._queue.is_working
-        )
+        return document_list(self.select("document_list"), self.select("pending_list"), self._queue.stage)
 
     async def costs(self) -> Mapping[str, Usage]:
         """Calls and tokens paid so far, by purpose."""
@@ -159,13 +162,15 @@ class DuckWorkspace:
         self._dropped = dropped
 
     def check(self) -> None:
-        """Raise StoreError if the workspace was dropped, StoreClosed if the store was closed."""
+        """Raise StoreError if the workspace was dropped, StoreClosed if it or the store was closed."""
         self._store.check()
-        self._refuse_if_dropped()
+        self._refuse_if_gone()
 
-    def _refuse_if_dropped(self) -> None:
+    def _refuse_if_gone(self) -> None:
         if self._dropped:
             raise self._gone()
+        if self._closed:
+            raise StoreClosed(f"workspace {self.name!r} was closed by all that used it; open it again")
 
     def _gone(self) -> StoreError:
         return StoreError(f"workspace {self.name!r} was dropped; open an engine on a new one")
@@ -173,39 +178,96 @@ class DuckWorkspace:
     # ---- reading ---------------------------------------------------------------------------------------
 
     async def read(self, query: Callable[[Snapshot], Result]) -> Result:
-        return cast("Result", await settled(self.in_reader(lambda: self._reading(query))))
+        return cast("Result", await settled(self.in_reader(lambda: self._keeping_open(self._viewing, query))))
 
     async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
-        return cast("Result", await settled(self.in_reader(lambda: self._reading(query))))
+        return cast("Result", await settled(self.in_reader(lambda: self._keeping_open(self._reading, query))))
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in one of the store's reading threads."""
         return self._store.in_reader(function)
 
+    def in_background(self, function: Callable[[], Result]) -> Future[Result]:
+        """As `in_reader`, for longer work, which keeps the workspace open until it is done."""
+        self._store.hold(self)
+        try:
+            work = self.in_reader(function)
+        except BaseException:
+            self._store.release(self)
+            raise
+        work.add_done_callback(lambda _: self._store.release(self))
+        return work
+
     def select(self, statement: str, *parameters: Any, **names: str) -> list[tuple[Any, ...]]:
         """Rows of one statement in a transaction of its own; none before the first write. Blocks."""
-        self._refuse_if_dropped()
+        self._refuse_if_gone()
         if not self._tables:
             return []
-        with self._store.reading() as cursor:
+        with self._transaction() as cursor:
             return cursor.execute(self._sql[statement].format(**names), list(parameters)).fetchall()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        """A transaction that only reads; the workspace is not closed before it ends."""
+        with self._kept_open(), self._store.reading() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _kept_open(self) -> Iterator[None]:
+        """A read, with transactions or without: closing waits for its end. Not to be nested."""
+        with self._read:
+            self._refuse_if_gone()
+            self._reads += 1
+        try:
+            yield
+        finally:
+            with self._read:
+                self._reads -= 1
+                self._read.notify_all()
+
+    def _keeping_open(self, read: Callable[[Callable[[Any], Result]], Result], query: Any) -> Result:
+        with self._kept_open():
+            return read(query)
+
+    def _viewing(self, query: Callable[[Any], Result]) -> Result:
+        view, has = self._view, self._has()
+        with ExitStack() as held:
+
+            def transaction() -> Cursor:
+                cursor = held.enter_context(self._store.reading())
+                if self._committed_revision(cursor) != view.revision:
+                    raise Outrun
+                return cursor
+
+            with suppress(Outrun):
+                return query(self._snapshot(transaction, view, has))
+        return self._reading(query)
+
     def _reading(self, query: Callable[[Any], Result]) -> Result:
-        self._refuse_if_dropped()
         for _ in range(1000):
-            tables, vectors = self._tables, self.dimension is not None
+            has = self._has()
             with self._store.reading() as cursor:
-                row = cursor.execute(self._catalog["revision"], [self._record.schema]).fetchone()
-                cursor.fetchall()
-                if row is None:
-                    raise self._gone()
-                view = self._views.get(row[0])
+                view = self._views.get(self._committed_revision(cursor))
                 if view is not None:
-                    policy = self._record.info.get("key_policy", "casefold")
-                    return query(
-                        DuckSnapshot(cursor, self._sql, view, policy, tables=tables, vectors=vectors)
-                    )
+                    return query(self._snapshot(partial(_same, cursor), view, has))
         raise StoreError(f"workspace {self.name!r} changes faster than it can be read")
+
+    def _committed_revision(self, cursor: Cursor) -> int:
+        found = cursor.execute(self._catalog["revision"], [self._record.schema]).fetchall()
+        if not found:
+            raise self._gone()
+        revision: int = found[0][0]
+        return revision
+
+    def _has(self) -> tuple[bool, bool]:
+        """Whether there are tables, and vectors; asked before a transaction begins, which then sees them too."""
+        return self._tables, self.dimension is not None
+
+    def _snapshot(
+        self, transaction: Callable[[], Cursor], view: View, has: tuple[bool, bool]
+    ) -> DuckSnapshot:
+        policy = self._record.info.get("key_policy", "casefold")
+        return DuckSnapshot(transaction, self._sql, view, policy, tables=has[0], vectors=has[1])
 
     # ---- writing ---------------------------------------------------------------------------------------
 
@@ -214,8 +276,8 @@ class DuckWorkspace:
         self.check()
         apply, then, otherwise = write.apply, write.committed, write.abandoned
 
-        def unless_dropped(cursor: Cursor) -> Any:
-            self._refuse_if_dropped()
+        def unless_gone(cursor: Cursor) -> Any:
+            self._refuse_if_gone()
             return apply(cursor)
 
         def committed(result: Any) -> None:
@@ -228,7 +290,7 @@ class DuckWorkspace:
             if otherwise is not None:
                 otherwise()
 
-        write.apply, write.committed, write.abandoned = unless_dropped, committed, abandoned
+        write.apply, write.committed, write.abandoned = unless_gone, committed, abandoned
         return self._database.submit(write)
 
     def ensure_tables(self, cursor: Cursor) -> None:
@@ -285,12 +347,8 @@ class DuckWorkspace:
         embedded = self._unchanged_vectors(cursor, change)
         rows.write_change(cursor, self._sql, self.schema, change, embedded, revision)
         cursor.execute(self._catalog["set_revision"], [revision, self._record.schema]).fetchall()
-        following = View(
-            revision=revision,
-            vectors=self._segments.advance(cursor, view.vectors, change, embedded),
-            graph=self._next_graph(view.graph, change),
-            aliases=_updated(view.aliases, change.aliases),
-        )
+        vectors = self._segments.advance(cursor, view.vectors, change, embedded)
+        following = view.following(cursor, self._sql, change, vectors)
         self._touched.append((revision, _touched(change)))
         # Readers may see the new revision in the database as soon as it is committed.
         self._views[revision] = following
@@ -307,9 +365,8 @@ class DuckWorkspace:
     def _abandoned(self) -> None:
         while self._touched and self._touched[-1][0] > self._view.revision:
             self._touched.pop()
-        if self._views.pop(self._view.revision + 1, None) is not None:
-            self._tables = False
-            self._load()
+        self._views.pop(self._view.revision + 1, None)
+        self._segments.restore(self._view.vectors)
 
     def _refuse_conflicts(self, view: View, change: Change) -> None:
         if not all(map(self._queue.is_pending, change.requires)):
@@ -339,14 +396,6 @@ class DuckWorkspace:
                 embedded.update({id_: revision for id_, vector, revision in stored if now[id_] == vector})
         return embedded
 
-    @staticmethod
-    def _next_graph(graph: GraphView, change: Change) -> GraphView:
-        if not (change.relations or change.removed_relations):
-            return graph
-        return graph.apply(
-            [(row.id, row.left, row.right) for row in change.relations], set(change.removed_relations)
-        )
-
     # ---- the queue -------------------------------------------------------------------------------------
 
     async def submit(
@@ -366,8 +415,17 @@ class DuckWorkspace:
         return await self._queue.claim(limit, ids=ids, tracking_id=tracking_id, failed=failed, tried=tried)
 
     async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
-        wanted = set(ids)
-        return {status.id: status for status in await self.documents() if status.id in wanted}
+        wanted = list(ids)
+        found: list[DocumentStatus] = await settled(
+            self.in_reader(
+                lambda: document_list(
+                    self.select("document_list_of", wanted),
+                    self.select("pending_list_of", wanted),
+                    self._queue.stage,
+                )
+            )
+        )
+        return {status.id: status for status in found}
 
     async def release(self, sequences: Collection[int]) -> None:
         self._queue.release(sequences)
@@ -380,6 +438,13 @@ class DuckWorkspace:
 
     def superseded(self, claim: Claim) -> Sequence[int]:
         return self._queue.superseded(claim)
+
+    def advance(self, sequences: Collection[int], stage: Status) -> None:
+        self._queue.advance(sequences, stage)
+
+    def stage(self, sequence: int) -> Status | None:
+        """How far a submission is that somebody works on."""
+        return self._queue.stage(sequence)
 
     def is_pending(self, sequence: int) -> bool:
         return self._queue.is_pending(sequence)
@@ -414,22 +479,21 @@ class DuckWorkspace:
                 self._sql["has_tables"], [self._database.alias, self._record.schema]
             ).fetchall()
             self._tables = found[0][0] > 0
-            graph = GraphView.empty()
-            aliases: Mapping[str, str] = MappingProxyType({})
-            if self._tables:
-                edges = cursor.sql(self._sql["edges"]).to_arrow_table()
-                graph = GraphView.from_arrays(*(column.to_numpy() for column in edges.columns))
-                aliases = MappingProxyType(dict(cursor.execute(self._sql["aliases"]).fetchall()))
             vectors = self._segments.load(cursor) if self.dimension is not None else MappingProxyType({})
+            revision = self._record.revision
+            if self._tables:
+                view = View.load(cursor, self._sql, revision, vectors)
+            else:
+                view = View(revision=revision, vectors=vectors)
             self._queue.load(cursor, exists=self._tables)
-        self._view = View(revision=self._record.revision, vectors=vectors, graph=graph, aliases=aliases)
+        self._view = view
         self._views[self._record.revision] = self._view
         self._forgotten = self._record.revision
 
     def publish(self, vectors: Mapping[VectorKind, Any]) -> None:
         """Show rebuilt segments under the same revision; only the lane may call it."""
         view = self._view
-        self._view = View(revision=view.revision, vectors=vectors, graph=view.graph, aliases=view.aliases)
+        self._view = replace(view, vectors=vectors)
         self._views[view.revision] = self._view
 
     def committed_view(self, kind: VectorKind) -> tuple[int, VectorView | None]:
@@ -437,30 +501,72 @@ class DuckWorkspace:
         view = self._view
         return view.revision, view.vectors.get(kind)
 
-    def record_base(self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None) -> None:
-        """Record which file holds the base of a kind; only the lane may call it."""
+    def record_base(
+        self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Record which file holds the base of a kind; returns what is recorded then. For the lane."""
         bases = {name: base for name, base in self._record.info.get("bases", {}).items() if name != kind}
         if recorded is not None:
             bases[kind] = recorded
         info = {**self._record.info, "bases": bases}
         cursor.execute(self._catalog["set_info"], [json.dumps(info), self._record.schema]).fetchall()
-        self._record.info = info
+        return info
 
     def exact_vectors(self, kind: VectorKind, ids: Collection[int]) -> Mapping[int, Vectors]:
         """Vectors of rows by id, in a transaction of its own. Blocks."""
         statement = self._sql["vectors_of_rows"].format(table=TABLES[kind])
-        with self._store.reading() as cursor:
+        with self._transaction() as cursor:
             keys, matrix = fetch_vectors(cursor, statement, [[int(id_) for id_ in ids]])
         return dict(zip(keys.tolist(), matrix, strict=True))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the views of the last revision hold in memory."""
+        view = self._view
+        return view.nbytes + sum(vectors.nbytes for vectors in view.vectors.values())
+
+    def close(self) -> None:
+        """Carry out what was queued before, wait for reads that have begun, refuse the rest, drop the views."""
+
+        def closed(_: Any) -> None:
+            with self._read:
+                self._closed = True
+
+        with suppress(StoreError):  # a database that cannot be written to any more can be closed
+            self._database.submit(Write(lambda _: None, closed, alone=True)).result()
+        closed(None)
+        with self._read:
+            self._read.wait_for(lambda: not self._reads)
+        self._view = View(revision=self._view.revision)
+        self._views.clear()
+        self._touched.clear()
+        self._segments = Segments(self, self._files, self._store.settings)
+
     def collect(self) -> None:
-        """Remove vectors that no row names any more; for closing."""
-        if self.dimension is None:
+        """Remove vectors that no row names any more; for closing. Those of pending documents were paid for."""
+        if self.dimension is None or self._queue.waiting(None):
             return
         live = sum(len(view) for view in self._view.vectors.values())
         stored = self.select("count_vectors")[0][0]
         if stored > live + max(100, live // 20):
             self._database.run(lambda cursor: cursor.execute(self._sql["collect_vectors"]).fetchall())
+
+
+def schema_in(database: Database, record: WorkspaceRecord) -> str:
+    """The quoted name of a workspace's schema."""
+    return f'{database.quoted}."{record.schema}"'
+
+
+def workspace_statements(
+    sql: Mapping[str, str], database: Database, record: WorkspaceRecord
+) -> Mapping[str, str]:
+    """The statements on a workspace."""
+    schema = schema_in(database, record)
+    return MappingProxyType({name: text.replace("{w}", schema) for name, text in sql.items()})
+
+
+def _same(cursor: Cursor) -> Cursor:
+    return cursor
 
 
 def _touched(change: Change) -> frozenset[int]:
@@ -473,11 +579,3 @@ def _touched(change: Change) -> frozenset[int]:
     if change.aliases:
         ids.add(ALIASES)
     return frozenset(ids)
-
-
-def _updated(aliases: Mapping[str, str], changes: Mapping[str, str | None] | None) -> Mapping[str, str]:
-    if not changes:
-        return aliases
-    following = {key: target for key, target in aliases.items() if key not in changes}
-    following.update({key: target for key, target in changes.items() if target is not None})
-    return MappingProxyType(following)

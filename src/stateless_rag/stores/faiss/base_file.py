@@ -1,11 +1,16 @@
-"""A base segment as one file: a header, the ids, the FAISS index. A cache: what does not fit is not read."""
+"""A base segment as a file: a header, the ids, the FAISS index. A cache: what does not fit is not read.
+
+Beside it lies a file of the same rows in float32, in order, from which candidates are scored exactly. It is mapped,
+not read, and checked row by row against the index, so it needs no checksum.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import numpy as np
 
@@ -13,9 +18,12 @@ from stateless_rag.errors import StoreError
 from stateless_rag.stores.faiss.base_segment import Base, BaseType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["read_base", "write_base"]
+    from stateless_rag.stores.faiss.cosine import Vectors
+
+__all__ = ["read_base", "rows_path", "write_base", "write_rows"]
 
 # magic (8 bytes), length of the header (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
 _MAGIC = b"srag-v1\n"
@@ -40,12 +48,35 @@ def write_base(path: Path, base: Base) -> str:
     checksum = blake2b(digest_size=32)
     for part in parts:
         checksum.update(part)
+    with _written(path) as file:
+        for part in parts:
+            file.write(part)
+    return checksum.hexdigest()
+
+
+def rows_path(path: Path) -> Path:
+    """Where the rows lie of the base in `path`."""
+    return path.with_suffix(".rows")
+
+
+@contextmanager
+def write_rows(path: Path) -> Iterator[Callable[[Vectors], None]]:
+    """Write the rows of the base in `path`, block by block, so that they are there whole or not at all."""
+    with _written(rows_path(path)) as file:
+
+        def write(rows: Vectors) -> None:
+            file.write(rows.astype("<f4", copy=False).tobytes())
+
+        yield write
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(path.name + ".tmp")
     try:
         try:
             with temporary.open("wb") as file:
-                for part in parts:
-                    file.write(part)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -54,7 +85,16 @@ def write_base(path: Path, base: Base) -> str:
         _sync_folder(path.parent)
     except OSError as exc:
         raise StoreError(f"cannot write the vector file {path}: {exc}; check space and permissions") from exc
-    return checksum.hexdigest()
+
+
+def _rows(path: Path, count: int, dimension: int) -> Vectors | None:
+    try:
+        if path.stat().st_size != 4 * count * dimension or not count:
+            return None
+        rows: Vectors = np.memmap(path, dtype="<f4", mode="r", shape=(count, dimension))
+    except OSError:
+        return None
+    return rows
 
 
 def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | None:
@@ -81,7 +121,8 @@ def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | N
     index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 9 * count))
     if index is None or (index.d, index.ntotal) != (dimension, count) or (ids[1:] <= ids[:-1]).any():
         return None
-    return Base(ids, usable, index, header["kind"], header["error"])
+    whole = _rows(rows_path(path), count, dimension)
+    return Base(ids, usable, index, header["kind"], header["error"], whole)
 
 
 def _header(content: bytes) -> dict[str, Any] | None:

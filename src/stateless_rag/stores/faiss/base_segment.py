@@ -25,6 +25,7 @@ __all__ = ["Base", "BaseType", "LiveBase", "Rescore", "build"]
 BaseType = Literal["float16", "int8", "float32"]
 Rescore = Callable[[Sequence[int]], Mapping[int, "ArrayLike"]]
 _ROWS = 4096
+_ROUNDING = 1e-6  # of the distance between a row and what the index holds of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,8 @@ class Base:
 
     `ids` ascend; row i of the FAISS `index` belongs to `ids[i]`. `usable` is false for zero rows. `error` is
     the greatest distance between a row and what the index holds of it, and so (Cauchy-Schwarz) bounds how far
-    a score that is computed from the index can be off.
+    a score that is computed from the index can be off. `whole`, if there, maps a file of the rows as they are;
+    it is believed where it fits what the index holds.
     """
 
     ids: Ids
@@ -41,14 +43,28 @@ class Base:
     index: Any
     kind: BaseType
     error: float
+    whole: Vectors | None = None
 
     @property
     def dimension(self) -> int:
         """The length of the vectors."""
         return int(self.index.d)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in memory."""
+        return int(self.ids.nbytes + self.usable.nbytes + self.index.ntotal * self.index.code_size)
+
     def __len__(self) -> int:
         return len(self.ids)
+
+    def exact(self, positions: NDArray[np.int64]) -> Vectors | None:
+        """The rows at these positions as they are; None if there is no file of them, or a damaged one."""
+        if self.whole is None:
+            return None
+        rows: Vectors = np.array(self.whole[positions])
+        far = np.linalg.norm(rows - self.reconstruct(positions), axis=1)
+        return rows if (far <= self.error + _ROUNDING).all() else None
 
     def reconstruct(self, positions: NDArray[np.int64]) -> Vectors:
         """The rows at these positions as the index holds them, shape (positions, dimension)."""
@@ -93,6 +109,9 @@ class LiveBase:
         """
         if exact is None or self.segment.kind == "float32":
             return self.segment.reconstruct(positions), self.segment.error
+        held = self.segment.exact(positions)
+        if held is not None:
+            return held, 0.0
         ids = self.segment.ids[positions].tolist()
         vectors = exact(ids)
         known = np.fromiter((row_id in vectors for row_id in ids), dtype=np.bool_, count=len(ids))
@@ -143,20 +162,24 @@ class LiveBase:
         return positions[0][found], products[0][found]
 
 
-def build(ids: Ids, fetch: Fetch, dimension: int, kind: BaseType) -> Base:
-    """Build a base of the rows with these ascending ids.
+def build(
+    ids: Ids, fetch: Fetch, dimension: int, kind: BaseType, keep: Callable[[Vectors], object] | None = None
+) -> Base:
+    """Build a base of the rows with these ascending ids. `keep` is given the rows, block by block.
 
     `fetch(ids)` gives rows of length one (or zero), float32 of shape (ids, dimension), and how far they may
     be from the true rows; it is called block by block, twice over for "int8". Raises `StoreError` if FAISS
     fails.
     """
     try:
-        return _build(ids, fetch, dimension, kind)
+        return _build(ids, fetch, dimension, kind, keep)
     except RuntimeError as exc:  # what FAISS raises for its own failures
         raise StoreError(f"FAISS could not build a {kind} index of {len(ids)} vectors: {exc}") from exc
 
 
-def _build(ids: Ids, fetch: Fetch, dimension: int, kind: BaseType) -> Base:
+def _build(
+    ids: Ids, fetch: Fetch, dimension: int, kind: BaseType, keep: Callable[[Vectors], object] | None
+) -> Base:
     index = _empty_index(dimension, kind)
     if kind == "int8":
         index.train(_extremes(ids, fetch, dimension))
@@ -164,6 +187,8 @@ def _build(ids: Ids, fetch: Fetch, dimension: int, kind: BaseType) -> Base:
     error = 0.0
     for start, stop in blocks(len(ids), _ROWS):
         rows, inherited = fetch(ids[start:stop])
+        if keep is not None and not inherited:  # a file that lacks rows is not read
+            keep(rows)
         usable[start:stop] = rows.any(axis=1)
         index.add(rows)
         lost = rows - index.reconstruct_n(start, stop - start)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delta"]
 
+_ENTRY_BYTES = 150  # of an id in the maps: two numbers and a place in a dict and in a list
 _GATHER_BELOW = 0.25  # share of the rows up to which copying them out is cheaper than scoring all
 
 
@@ -29,8 +30,9 @@ class Delta:
 
     Successive deltas share the buffers: the writer fills rows past every captured length, and moves to larger
     arrays when they are full. `newest` maps an id to its last row and `previous` a row to the one before it
-    of the same id (or -1), so that an older delta finds the row that was valid in its time. Make the next
-    delta from the last one only.
+    of the same id (or -1), so that an older delta finds the row that was valid in its time. One writer makes
+    the next delta, from the last one or, where that was given up, from the one before it: rows that were
+    given up are never written again, they stay in between as dead ones.
     """
 
     ids: Ids
@@ -56,12 +58,18 @@ class Delta:
             live=0,
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in memory, room to grow included; those of the maps are estimated."""
+        arrays = (self.ids, self.matrix, self.usable, self.alive)
+        return sum(array.nbytes for array in arrays) + len(self.newest) * _ENTRY_BYTES
+
     def row(self, row_id: int) -> int:
         """The live row of an id, or -1."""
         row = self.newest.get(row_id, -1)
-        while row >= self.length:
+        while row >= self.length or (row >= 0 and not self.alive[row]):
             row = self.previous[row]
-        return row if row >= 0 and self.alive[row] else -1
+        return row
 
     def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
         """The live row of each id, or -1."""
@@ -81,20 +89,24 @@ class Delta:
         dead = np.unique(dead[dead >= 0])
         if not len(ids) and not len(dead):
             return self
-        grown = self._with_room(len(ids))
-        stop = self.length + len(ids)
-        grown.ids[self.length : stop] = ids
-        grown.usable[self.length : stop] = normalize_into(matrix, grown.matrix[self.length : stop])
-        alive = np.ones(stop, dtype=np.bool_)
+        start = len(self.previous)
+        stop = start + len(ids)
+        grown = self._with_room(stop)
+        given_up = slice(self.length, start)
+        grown.ids[given_up], grown.matrix[given_up], grown.usable[given_up] = 0, 0.0, False
+        grown.ids[start:stop] = ids
+        grown.usable[start:stop] = normalize_into(matrix, grown.matrix[start:stop])
+        alive = np.zeros(stop, dtype=np.bool_)
         alive[: self.length] = self.alive
         alive[dead] = False
+        alive[start:] = True
         added = ids.tolist()
         self.previous.extend([self.newest.get(row_id, -1) for row_id in added])
-        self.newest.update(zip(added, range(self.length, stop), strict=True))
+        self.newest.update(zip(added, range(start, stop), strict=True))
         return replace(grown, length=stop, alive=alive, live=self.live - len(dead) + len(added))
 
-    def _with_room(self, count: int) -> Delta:
-        needed, capacity = self.length + count, len(self.ids)
+    def _with_room(self, needed: int) -> Delta:
+        capacity = len(self.ids)
         if needed <= capacity:
             return self
         capacity = max(needed, 2 * capacity)

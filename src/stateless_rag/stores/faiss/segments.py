@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,12 @@ class VectorView:
 
     def __len__(self) -> int:
         return self.delta.live + (self.base.live if self.base else 0)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in memory."""
+        base = self.base.segment.nbytes + self.base.alive.nbytes if self.base else 0
+        return self.delta.nbytes + base
 
     def ids(self) -> Ids:
         """The ids of all rows, ascending."""
@@ -136,7 +142,8 @@ class VectorView:
 class VectorIndex:
     """The writer's side: holds the newest view and makes the next one at a cost that follows the change.
 
-    One thread at a time may call `apply`, `install` and `compact`; `view` and `build_base` are for any.
+    One thread at a time may call `apply`, `restore`, `install` and `compact`; `view` and `build_base` are for
+    any.
     """
 
     def __init__(self, dimension: int, *, base_rows: int = 20_000, base_type: BaseType = "float16") -> None:
@@ -189,6 +196,10 @@ class VectorIndex:
         self._view = VectorView(view.dimension, base, delta)
         return self._view
 
+    def restore(self, view: VectorView) -> None:
+        """Go back to the view that the newest one was made from: what was applied since is given up."""
+        self._view = view
+
     def needs_compaction(self) -> bool:
         """Whether it pays to build a new base: the delta is as large as a base must be (and a tenth of the
         base there is), or more than 1000 rows and a quarter of all are dead.
@@ -200,29 +211,25 @@ class VectorIndex:
             return True
         return delta.live >= max(self._base_rows, len(base.segment) // 10 if base else 1)
 
-    def build_base(self, view: VectorView, exact: Rescore | None = None) -> Base | None:
+    def build_base(
+        self,
+        view: VectorView,
+        exact: Rescore | None = None,
+        keep: Callable[[Vectors], object] | None = None,
+    ) -> Base | None:
         """The slow part of a compaction: a base of all rows of a view. Call it on a thread of its own.
 
         None if the rows are too few for a base and none of them is in one; install that just the same.
         `exact` gives vectors by id, in blocks; it is asked only for rows that the old base cannot reproduce.
+        `keep` is given all rows, float32, in the order of the base.
         """
         in_base = view.base.live if view.base else 0
         if not in_base and len(view) < max(1, self._base_rows):
             return None
-        return build(view.ids(), lambda ids: self._fetch(view, ids, exact), view.dimension, self._base_type)
-
-    def _fetch(self, view: VectorView, ids: Ids, exact: Rescore | None) -> tuple[Vectors, float]:
-        rows = view.delta.rows(ids.tolist())
-        fresh = rows >= 0
-        matrix = np.empty((len(ids), view.dimension), dtype=np.float32)
-        matrix[fresh] = view.delta.matrix[rows[fresh]]
-        if view.base is None or fresh.all():
-            return matrix, 0.0
         # Float16 of a float16 row is the row: building from the old base is the same as building anew.
-        same = view.base.segment.kind == self._base_type == "float16"
-        positions = view.base.positions(ids[~fresh])
-        matrix[~fresh], error = view.base.rows(positions, None if same else exact)
-        return matrix, error
+        same = view.base is not None and view.base.segment.kind == self._base_type == "float16"
+        source = None if same and keep is None else exact
+        return build(view.ids(), lambda ids: _fetch(view, ids, source), view.dimension, self._base_type, keep)
 
     def install(self, base: Base | None, built_from: VectorView) -> VectorView:
         """The quick part of a compaction: show a base that was built from `built_from`.
@@ -285,3 +292,14 @@ def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
     if len(values) < k:
         return -np.inf
     return float(np.partition(values, len(values) - k)[len(values) - k])
+
+
+def _fetch(view: VectorView, ids: Ids, exact: Rescore | None) -> tuple[Vectors, float]:
+    rows = view.delta.rows(ids.tolist())
+    fresh = rows >= 0
+    matrix = np.empty((len(ids), view.dimension), dtype=np.float32)
+    matrix[fresh] = view.delta.matrix[rows[fresh]]
+    if view.base is None or fresh.all():
+        return matrix, 0.0
+    matrix[~fresh], error = view.base.rows(view.base.positions(ids[~fresh]), exact)
+    return matrix, error

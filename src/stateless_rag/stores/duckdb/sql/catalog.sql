@@ -22,8 +22,8 @@ SELECT max(version) FROM {db}.catalog.format
 -- name: set_version
 INSERT INTO {db}.catalog.format VALUES (?)
 
--- name: workspaces
-SELECT name, schema, placement, revision, created_at, info FROM {db}.catalog.workspaces ORDER BY name
+-- name: names
+SELECT name FROM {db}.catalog.workspaces
 
 -- name: workspace
 SELECT name, schema, placement, revision, created_at, info FROM {db}.catalog.workspaces WHERE schema = ?

@@ -1,5 +1,8 @@
 -- Statements on one workspace. {w} is its schema, qualified by the database it lies in.
 
+-- No indexes: rows are looked up by joining a list, which reads the column of keys whether there is an index or
+-- not, and each checkpoint writes an index of scattered keys as a whole.
+
 -- name: create
 CREATE SCHEMA IF NOT EXISTS {w};
 CREATE TABLE IF NOT EXISTS {w}.documents (
@@ -55,6 +58,7 @@ CREATE TABLE IF NOT EXISTS {w}.entities (
     type VARCHAR NOT NULL,
     description VARCHAR NOT NULL,
     weight INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
     state VARCHAR NOT NULL,
     vector VARCHAR NOT NULL,
     embedded BIGINT NOT NULL
@@ -70,6 +74,7 @@ CREATE TABLE IF NOT EXISTS {w}.relations (
     keywords VARCHAR NOT NULL,
     description VARCHAR NOT NULL,
     weight INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
     state VARCHAR NOT NULL,
     vector VARCHAR NOT NULL,
     embedded BIGINT NOT NULL
@@ -86,15 +91,9 @@ CREATE TABLE IF NOT EXISTS {w}.journal (
     paid_at DOUBLE NOT NULL
 );
 CREATE TABLE IF NOT EXISTS {w}.aliases (key VARCHAR NOT NULL, target VARCHAR NOT NULL);
-CREATE INDEX IF NOT EXISTS chunks_by_id ON {w}.chunks (id);
-CREATE INDEX IF NOT EXISTS mentions_by_id ON {w}.mentions (id);
-CREATE INDEX IF NOT EXISTS entities_by_id ON {w}.entities (id);
-CREATE INDEX IF NOT EXISTS relations_by_id ON {w}.relations (id);
-CREATE INDEX IF NOT EXISTS journal_by_digest ON {w}.journal (digest);
 
 -- name: create_vectors
 CREATE TABLE IF NOT EXISTS {w}.vectors (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
-CREATE INDEX IF NOT EXISTS vectors_by_digest ON {w}.vectors (digest);
 
 -- name: has_tables
 SELECT count(*) FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?
@@ -140,31 +139,29 @@ SELECT key, target FROM {w}.aliases
 -- name: remove_aliases
 DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
 
+-- name: evidence
+SELECT id, chunk FROM {w}.mentions WHERE id IS NOT NULL
+
 -- name: entities
-SELECT id, key, name, type, description, weight FROM {w}.entities
-WHERE id IN (SELECT unnest(?::BIGINT[]))
+SELECT id, key, name, type, description, weight, tokens FROM {w}.entities
 
 -- name: entity_rows
-SELECT id, key, name, type, description, weight, state, vector FROM {w}.entities
+SELECT id, key, name, type, description, weight, tokens, state, vector FROM {w}.entities
 WHERE id IN (SELECT unnest(?::BIGINT[]))
 
 -- name: relations
-SELECT r.id, r.source_key, r.target_key, r.source, r.target, r.keywords, r.description, r.weight
-FROM {w}.relations r WHERE r.id IN (SELECT unnest(?::BIGINT[]))
+SELECT id, source_key, target_key, source, target, keywords, description, weight, tokens FROM {w}.relations
 
 -- name: relation_rows
-SELECT id, source_key, target_key, source, target, keywords, description, weight, left_id, right_id, state, vector
+SELECT id, source_key, target_key, source, target, keywords, description, weight, tokens, left_id, right_id, state,
+       vector
 FROM {w}.relations WHERE id IN (SELECT unnest(?::BIGINT[]))
 
 -- name: passages
-SELECT c.id, c.document_id, d.source, c.ordinal, c.start, c.stop, c.text, c.tokens, d.metadata
-FROM {w}.chunks c JOIN {w}.documents d ON d.id = c.document_id
-WHERE c.id IN (SELECT unnest(?::BIGINT[]))
+SELECT id, document_id, ordinal, start, stop, text, tokens FROM {w}.chunks
 
--- name: chunks_of_ids
-SELECT id, chunk FROM (SELECT DISTINCT id, chunk FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[])))
-QUALIFY row_number() OVER (PARTITION BY id ORDER BY chunk) <= ?
-ORDER BY id, chunk
+-- name: sources
+SELECT id, source, metadata FROM {w}.documents
 
 -- name: chunk_texts
 SELECT id, text FROM {w}.chunks
@@ -178,6 +175,10 @@ WHERE id IN (SELECT unnest(?::VARCHAR[]))
 
 -- name: document_list
 SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents ORDER BY id
+
+-- name: document_list_of
+SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents
+WHERE id IN (SELECT unnest(?::VARCHAR[])) ORDER BY id
 
 -- name: chunk_rows
 SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, vector, error
@@ -218,6 +219,10 @@ WHERE digest IN (SELECT unnest(?::VARCHAR[])) AND reply IS NOT NULL
 SELECT purpose, sum(calls)::BIGINT, sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT
 FROM {w}.journal GROUP BY purpose ORDER BY purpose
 
+-- name: claimable
+SELECT count(*) FROM (SELECT arg_max(attempts, sequence) AS attempts FROM {w}.pending GROUP BY document_id)
+WHERE attempts = 0
+
 -- name: last_sequence
 SELECT coalesce(max(sequence), 0) FROM {w}.pending
 
@@ -225,9 +230,16 @@ SELECT coalesce(max(sequence), 0) FROM {w}.pending
 SELECT sequence, document_id, source, metadata, text, tracking_id, attempts, errors FROM {w}.pending
 WHERE sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY sequence
 
+-- name: pending_index
+SELECT sequence, document_id, tracking_id, attempts > 0 FROM {w}.pending ORDER BY sequence
+
 -- name: pending_list
 SELECT sequence, document_id, source, metadata, length(text), tracking_id, attempts, errors, updated_at
 FROM {w}.pending ORDER BY sequence
+
+-- name: pending_list_of
+SELECT sequence, document_id, source, metadata, length(text), tracking_id, attempts, errors, updated_at
+FROM {w}.pending WHERE document_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY sequence
 
 -- name: fail_pending
 UPDATE {w}.pending SET attempts = ?, errors = ?, updated_at = ? WHERE sequence = ?

@@ -1,0 +1,126 @@
+"""Cutting documents into chunks, and extracting those chunks that are not known from the last version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from stateless_rag.errors import InvalidInput, ProviderError
+from stateless_rag.ingest.work import Work
+from stateless_rag.stages.chunk import chunk
+from stateless_rag.stages.extract import extract_one
+from stateless_rag.text import chunk_row_id, digest
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Basis, ChunkRow, Claim, DocumentRow, Workspace
+    from stateless_rag.types import Chunk
+
+__all__ = ["Chunks"]
+
+_FEWEST_WORKERS = 32
+
+
+class Chunks:
+    """The chunks of all documents under way. A document whose last chunk is done goes to `ready`."""
+
+    def __init__(self, context: Context, workspace: Workspace, ready: Callable[[Work], None]) -> None:
+        self._context = context
+        self._workspace = workspace
+        self._ready = ready
+        self._waiting: asyncio.Queue[tuple[Work, Chunk] | None] = asyncio.Queue()
+        self.workers = max(_FEWEST_WORKERS, 2 * context.limits.capacity("llm"))
+
+    # ---- cutting ---------------------------------------------------------------------------------------
+
+    async def prepare(
+        self,
+        claims: Sequence[Claim],
+        unchanged: Callable[[Work], Awaitable[None]],
+        fail: Callable[[Work, str], Awaitable[None]],
+    ) -> None:
+        """Cut the documents, and queue their new chunks; tell of those that nothing is to be done for."""
+        ids = [claim.document_id for claim in claims]
+
+        def look(basis: Basis) -> tuple[dict[str, DocumentRow], dict[str, list[ChunkRow]]]:
+            chunks: dict[str, list[ChunkRow]] = {}
+            for row in basis.chunk_rows(ids):
+                chunks.setdefault(row.chunk.document_id, []).append(row)
+            return dict(basis.document_rows(ids)), chunks
+
+        documents, rows = await self._workspace.read_basis(look)
+
+        def cut(claim: Claim) -> tuple[Work, tuple[Chunk, ...] | InvalidInput | None]:
+            known = documents.get(claim.document_id)
+            work = Work(claim, updates=known is not None)
+            if known is not None and _same_text(claim, known, rows.get(known.id, ())):
+                return work, None
+            return work, self._cut(work)
+
+        for work, chunks in await asyncio.to_thread(lambda: list(map(cut, claims))):
+            before = rows.get(work.claim.document_id, [])
+            if isinstance(chunks, InvalidInput):
+                await fail(work, f"{type(chunks).__name__}: {chunks}")
+            elif chunks is not None:
+                self.start(work, chunks, before)
+            else:
+                work.chunks = tuple(row.chunk for row in before)
+                if _same_metadata(work.claim, documents[work.claim.document_id]):
+                    await unchanged(work)
+                else:
+                    self._ready(work)
+
+    def _cut(self, work: Work) -> tuple[Chunk, ...] | InvalidInput:
+        """A document's chunks; one that cannot be cut fails, and does not stop the others."""
+        try:
+            return tuple(chunk(self._context, work.document))
+        except InvalidInput as error:
+            return error
+
+    def start(self, work: Work, chunks: tuple[Chunk, ...], rows: Sequence[ChunkRow] = ()) -> None:
+        """Queue the chunks of a document, but for those that one of the rows keeps."""
+        kept = {row.id for row in rows if row.error is None}
+        work.chunks = chunks
+        new = [piece for piece in chunks if chunk_row_id(piece.id) not in kept]
+        work.open_chunks = len(new)
+        self._context.emit("chunked", document_id=work.claim.document_id, total=len(chunks))
+        for piece in new:
+            self._waiting.put_nowait((work, piece))
+        if not new:
+            self._ready(work)
+
+    # ---- extracting ------------------------------------------------------------------------------------
+
+    async def extract(self) -> None:
+        """Extract chunk after chunk until the end; run `workers` of these at once."""
+        while (item := await self._waiting.get()) is not None:
+            work, piece = item
+            try:
+                work.extractions[piece.id] = await extract_one(self._context, piece)
+            except ProviderError as error:
+                generation = self._context.extractor.generation(self._context)
+                work.note_error(piece, f"{type(error).__name__}: {error}", generation)
+            work.open_chunks -= 1
+            self._context.emit(
+                "extracted",
+                document_id=work.claim.document_id,
+                done=len(work.chunks) - work.open_chunks,
+                total=len(work.chunks),
+            )
+            if not work.open_chunks:
+                self._ready(work)
+
+    def end(self) -> None:
+        """Let the workers end once all is extracted."""
+        for _ in range(self.workers):
+            self._waiting.put_nowait(None)
+
+
+def _same_text(claim: Claim, known: DocumentRow, rows: Sequence[ChunkRow]) -> bool:
+    """Whether the document is there already, and whole."""
+    return all(row.error is None for row in rows) and known.digest == digest("document", claim.text)
+
+
+def _same_metadata(claim: Claim, known: DocumentRow) -> bool:
+    return (known.source, dict(known.metadata)) == (claim.source, dict(claim.metadata))

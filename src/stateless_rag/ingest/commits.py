@@ -1,0 +1,199 @@
+"""Committing documents that are ready, in groups, and finding those that a provider fails for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.commit import Batch, Outdated, Ready, commit
+from stateless_rag.errors import ProviderError, ProviderRateLimited, ProviderTimeout, ProviderUnavailable
+from stateless_rag.ingest.reports import Found, found
+from stateless_rag.types import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stateless_rag.context import Context
+    from stateless_rag.ingest.reports import Reports
+    from stateless_rag.ingest.work import Room, Work
+    from stateless_rag.protocols import Workspace
+
+__all__ = ["Commits"]
+
+_CHARACTERS = 4_000_000  # of the documents that share a commit
+_FAILURES = 2  # documents in a row after which a provider counts as out of reach
+
+
+class Commits:
+    """Documents whose chunks are done, on their way into the workspace."""
+
+    def __init__(
+        self,
+        context: Context,
+        workspace: Workspace,
+        reports: Reports,
+        room: Room,
+        again: Callable[[Work], None],
+    ) -> None:
+        """`again` is told of documents that must be extracted once more, from the start."""
+        self._context = context
+        self._workspace = workspace
+        self._settings = context.settings.ingest
+        self._reports = reports
+        self._room = room
+        self._again = again
+        self._ready: asyncio.Queue[Work | None] = asyncio.Queue()
+
+    def add(self, work: Work) -> None:
+        """Take a document whose chunks are all done."""
+        self._ready.put_nowait(work)
+
+    def end(self) -> None:
+        """Let `run` end once all is committed."""
+        self._ready.put_nowait(None)
+
+    async def run(self) -> None:
+        """Commit what is ready, group after group, until the end."""
+        held: Work | None = None
+        while True:
+            work = held or await self._ready.get()
+            held = None
+            group: list[Work] = []
+            chunks = characters = 0
+            while work is not None:
+                if work.errors and not self._settings.accept_partial:
+                    await self.fail(work, f"{len(work.errors)} of {len(work.chunks)} chunks failed")
+                elif group and characters + work.characters > _CHARACTERS:
+                    held = work
+                    break
+                else:
+                    group.append(work)
+                    chunks += len(work.chunks)
+                    characters += work.characters
+                if self._ready.empty() or chunks >= self._settings.commit_chunks:
+                    break
+                work = self._ready.get_nowait()
+            if group:
+                await self._commit(group)
+            if work is None:
+                return
+
+    async def _commit(self, group: Sequence[Work]) -> None:
+        """Commit documents together; those that a provider fails for fail, the others are committed."""
+        try:
+            await self._together(group)
+        except Outdated as outdated:
+            if rest := self._prepare_again(group, outdated):
+                await self._commit(rest)
+        except ProviderError as error:
+            await self._apart(group, error)
+
+    async def _together(self, group: Sequence[Work]) -> None:
+        """Raises ProviderError or Outdated; then nothing was changed."""
+        self._workspace.advance([work.claim.sequence for work in group], Status.MERGING)
+        for work in group:
+            self._context.emit("merging", document_id=work.claim.document_id, total=len(work.chunks))
+        batch = Batch(
+            ready=tuple(
+                Ready(
+                    claim=work.claim,
+                    chunks=work.chunks,
+                    extractions=work.extractions,
+                    done=self._done(work),
+                )
+                for work in group
+            )
+        )
+        committed = await commit(self._context, self._workspace, batch)
+        held = await asyncio.to_thread(lambda: list(map(found, group)))
+        left: list[Work] = []
+        for work, holds in zip(group, held, strict=True):
+            if work.claim.sequence in committed.withdrawn:
+                message = "deleted while it was being ingested"
+                self._reports.settle(work, Status.FAILED, "failed", holds, error=message)
+                left.append(work)
+            elif work.errors:
+                message = f"{len(work.errors)} of {len(work.chunks)} chunks failed; the others are searchable"
+                await self.fail(work, message, holds)
+            else:
+                self._reports.settle(work, Status.PROCESSED, "committed", holds)
+                left.append(work)
+        await self._room.leave(left)
+
+    def _done(self, work: Work) -> tuple[int, ...]:
+        """What is pending no more once the document is committed; one that is partial stays, to be resumed."""
+        mine = {work.claim.sequence} if work.errors else set()
+        return tuple(n for n in self._workspace.superseded(work.claim) if n not in mine)
+
+    def _prepare_again(self, group: Sequence[Work], outdated: Outdated) -> list[Work]:
+        """Send back what is outdated; returns the others."""
+        rest: list[Work] = []
+        for work in group:
+            if work.claim.document_id in outdated.document_ids:
+                self._workspace.advance([work.claim.sequence], Status.EXTRACTING)
+                self._again(work)
+            else:
+                rest.append(work)
+        return rest
+
+    async def _apart(self, group: Sequence[Work], error: ProviderError) -> None:
+        """A summary or an embedding failed: find the documents that it stops, commit the others.
+
+        Where the provider cannot be reached, that is given up after a few documents in a row: asking it again
+        for each would only take longer.
+        """
+        if len(group) == 1:
+            await self.fail(group[0], _told(error))
+            return
+        if not _unreachable(error):
+            middle = len(group) // 2
+            await self._commit(group[:middle])
+            await self._commit(group[middle:])
+            return
+        failures = 0
+        for work in group:
+            if failures < _FAILURES:
+                failures = failures + 1 if await self._alone(work) else 0
+            else:
+                await self.fail(work, _told(error))
+
+    async def _alone(self, work: Work) -> bool:
+        """Commit one document, or let it fail; returns whether a provider could not be reached."""
+        try:
+            await self._together([work])
+        except Outdated as outdated:
+            self._prepare_again([work], outdated)
+        except ProviderError as error:
+            await self.fail(work, _told(error))
+            return _unreachable(error)
+        return False
+
+    # ---- documents that need no commit -----------------------------------------------------------------
+
+    async def unchanged(self, work: Work) -> None:
+        """Settle a document that is there already."""
+        await self._workspace.withdraw(self._workspace.superseded(work.claim))
+        self._reports.settle(work, Status.PROCESSED, "unchanged", Found(), unchanged=True)
+        await self._room.leave([work])
+
+    async def fail(self, work: Work, message: str, holds: Found | None = None) -> None:
+        """Record that a document failed; what was extracted of it stays in the journal."""
+        errors: list[dict[str, Any]] = [
+            {"chunk_id": e.chunk_id, "ordinal": e.ordinal, "error": e.error, "attempts": e.attempts}
+            for e in work.errors
+        ]
+        await self._workspace.fail(work.claim, errors or [{"error": message}])
+        stale = work.updates and not self._settings.accept_partial
+        if holds is None:
+            holds = await asyncio.to_thread(found, work)
+        self._reports.settle(work, Status.FAILED, "failed", holds, error=message, stale=stale)
+        await self._room.leave([work])
+
+
+def _unreachable(error: ProviderError) -> bool:
+    return isinstance(error, ProviderUnavailable | ProviderTimeout | ProviderRateLimited)
+
+
+def _told(error: ProviderError) -> str:
+    return f"{type(error).__name__}: {error}"

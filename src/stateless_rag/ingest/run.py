@@ -1,0 +1,110 @@
+"""One run of the write path: claims go in, and all that is needed for them runs until they are settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.ingest.chunks import Chunks
+from stateless_rag.ingest.commits import Commits
+from stateless_rag.ingest.reports import Reports
+from stateless_rag.ingest.source import Documents, groups_of, submit
+from stateless_rag.ingest.work import Room, Work
+
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Claim, Workspace
+    from stateless_rag.types import InsertReport
+
+__all__ = ["Ingest"]
+
+_CLAIMS = 64
+_POLL = 0.02  # seconds between two looks for documents that others may have let go of
+
+
+class Ingest:
+    """One run of the write path over claims; made for one call and then thrown away."""
+
+    def __init__(
+        self, context: Context, workspace: Workspace, tracking_id: str, *, keep: int | None = None
+    ) -> None:
+        """`keep`: how many documents the report tells of at the most, the last ones; None for all."""
+        self._settings = context.settings.ingest
+        self._workspace = workspace
+        self._tracking_id = tracking_id
+        self._reports = Reports(context, tracking_id, keep)
+        self._room = Room(self._settings)
+        self._chunks = Chunks(context, workspace, self._is_ready)
+        self._commits = Commits(context, workspace, self._reports, self._room, self._again)
+
+    async def insert(self, documents: Documents) -> InsertReport:
+        """Take documents in: submit them, work on them, and wait for those of them that others work on."""
+        return await self.run(self._submitted(documents))
+
+    async def run(self, claims: AsyncGenerator[Sequence[Claim]]) -> InsertReport:
+        """Work on all claims that the generator yields; returns when they are committed or have failed."""
+        extractors = [asyncio.create_task(self._chunks.extract()) for _ in range(self._chunks.workers)]
+        committer = asyncio.create_task(self._commits.run())
+        feeder = asyncio.create_task(self._feed(claims))
+        tasks = [*extractors, committer, feeder]
+        try:
+            await _all_or_first_error(feeder, tasks)
+            tasks.append(drained := asyncio.create_task(self._room.empty()))
+            await _all_or_first_error(drained, tasks)
+            self._chunks.end()
+            self._commits.end()
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await self._workspace.release(self._reports.under_way)
+        return await self._reports.finish(self._workspace)
+
+    async def _submitted(self, documents: Documents) -> AsyncGenerator[Sequence[Claim]]:
+        async with aclosing(groups_of(documents, at_most=self._settings.documents_in_flight)) as groups:
+            async for group in groups:
+                submitted, taken = await submit(self._workspace, group, self._tracking_id, claimed=True)
+                self._reports.expect(submitted)
+                yield taken
+        while set(self._workspace.unfinished(self._tracking_id)) - self._reports.accepted:
+            taken = await self._workspace.claim(_CLAIMS, tracking_id=self._tracking_id, failed=False)
+            if taken:
+                yield taken
+            else:
+                await asyncio.sleep(_POLL)
+
+    async def _feed(self, claims: AsyncGenerator[Sequence[Claim]]) -> None:
+        async with aclosing(claims):
+            async for group in claims:
+                self._reports.accept(group)
+                entered = 0
+                while entered < len(group):
+                    let_in = group[entered : entered + await self._room.enter(group[entered:])]
+                    await self._chunks.prepare(let_in, self._commits.unchanged, self._commits.fail)
+                    entered += len(let_in)
+        self._reports.total = len(self._reports.accepted)
+
+    def _is_ready(self, work: Work) -> None:
+        self._commits.add(work)
+
+    def _again(self, work: Work) -> None:
+        work.extractions.clear()
+        work.errors.clear()
+        self._chunks.start(work, work.chunks)
+
+
+async def _all_or_first_error(wanted: asyncio.Task[Any], tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait for one task, or for the first of the others that fails; its error is raised as it is."""
+    while not wanted.done():
+        watched = {task for task in tasks if not task.done()} | {wanted}
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                wanted.cancel()
+                raise error
+    wanted.result()

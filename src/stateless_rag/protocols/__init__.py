@@ -1,0 +1,59 @@
+"""The interfaces that applications and stores implement: two or three verbs each, written for the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stateless_rag.protocols.journal import Journal, JournalEntry
+from stateless_rag.protocols.providers import (
+    LLM,
+    Embedder,
+    Embeddings,
+    Extractor,
+    LLMReply,
+    LLMRequest,
+    Observer,
+    Reranker,
+    StreamPart,
+    Tokenizer,
+)
+from stateless_rag.protocols.reading import Hit, Snapshot, VectorKind
+from stateless_rag.protocols.workspace import Workspace
+from stateless_rag.protocols.writing import (
+    Basis,
+    Change,
+    ChunkRow,
+    Claim,
+    DocumentRow,
+    EntityRow,
+    RelationRow,
+)
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols.providers import Vectors as Vectors
+
+__all__ = [
+    "LLM",
+    "Basis",
+    "Change",
+    "ChunkRow",
+    "Claim",
+    "DocumentRow",
+    "Embedder",
+    "Embeddings",
+    "EntityRow",
+    "Extractor",
+    "Hit",
+    "Journal",
+    "JournalEntry",
+    "LLMReply",
+    "LLMRequest",
+    "Observer",
+    "RelationRow",
+    "Reranker",
+    "Snapshot",
+    "StreamPart",
+    "Tokenizer",
+    "VectorKind",
+    "Workspace",
+]

@@ -1,0 +1,45 @@
+"""Where paid calls are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from stateless_rag.flights import Flights
+    from stateless_rag.protocols.providers import LLMReply, Vectors
+    from stateless_rag.types import Usage
+
+__all__ = ["Journal", "JournalEntry"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """A paid LLM call: `digest` of all that determines the reply, the reply, and what it cost."""
+
+    digest: str
+    purpose: str
+    model: str
+    reply: LLMReply
+    usage: Usage
+
+
+class Journal(Protocol):
+    """Keeps what was paid for. `put` returns when the entry will survive a crash."""
+
+    @property
+    def flights(self) -> Flights:
+        """What is being paid for now; one object for all who share the journal, so that none pays twice."""
+
+    async def get(self, digest: str) -> LLMReply | None:
+        """The reply stored under the digest."""
+
+    async def put(self, entry: JournalEntry) -> None:
+        """Store one paid call."""
+
+    async def get_vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        """Those of the vectors that are stored."""
+
+    async def put_vectors(self, vectors: Mapping[str, Vectors], entry_usage: Usage, model: str) -> None:
+        """Store paid vectors."""

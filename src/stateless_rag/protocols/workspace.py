@@ -1,0 +1,88 @@
+"""One workspace of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols.journal import Journal
+    from stateless_rag.protocols.reading import Snapshot
+    from stateless_rag.protocols.writing import Basis, Change, Claim
+    from stateless_rag.types import DocumentStatus, Status
+
+__all__ = ["Workspace"]
+
+Result = TypeVar("Result")
+
+
+class Workspace(Protocol):
+    """One workspace of a store, shared by all engines on it, from any thread and event loop."""
+
+    @property
+    def name(self) -> str:
+        """The name it was created with."""
+
+    @property
+    def revision(self) -> int:
+        """The last committed revision."""
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal."""
+
+    async def read(self, query: Callable[[Snapshot], Result]) -> Result:
+        """Run a function on a snapshot, in a thread of the store."""
+
+    async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
+        """Run a function on the basis of a commit, in a thread of the store."""
+
+    async def commit(self, change: Change) -> int:
+        """Carry out a change, all or nothing; returns the new revision. Raises CommitConflict."""
+
+    async def submit(
+        self, claims: Sequence[Claim], *, claimed: bool
+    ) -> tuple[Sequence[Claim], Sequence[Claim]]:
+        """Make documents durable as pending. Gives all of them, numbered, and with `claimed` those that the
+        caller works on from now on: all but those that somebody works on already.
+        """
+
+    async def claim(
+        self,
+        limit: int,
+        *,
+        ids: Collection[str] | None = None,
+        tracking_id: str | None = None,
+        failed: bool,
+        tried: Collection[int] = (),
+    ) -> Sequence[Claim]:
+        """Take documents that nobody works on, oldest first; with `failed` also those that failed, but not
+        the submissions in `tried`.
+        """
+
+    async def release(self, sequences: Collection[int]) -> None:
+        """Let go of claims without having finished; another may take them."""
+
+    async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Record that a claimed document failed, and let go of it."""
+
+    async def withdraw(self, sequences: Collection[int]) -> None:
+        """Forget pending documents: they turned out to be there already, or were deleted."""
+
+    def superseded(self, claim: Claim) -> Sequence[int]:
+        """The claim and older submissions of the same document: all done once it commits."""
+
+    def advance(self, sequences: Collection[int], stage: Status) -> None:
+        """Note, for listings, whether claimed submissions are being extracted or merged."""
+
+    def is_pending(self, sequence: int) -> bool:
+        """Whether a submission is still waiting to be committed."""
+
+    def unfinished(self, tracking_id: str) -> Collection[int]:
+        """The submissions of one tracking id that neither were committed nor have failed."""
+
+    async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
+        """The status of documents, by id."""
+
+    def waiting(self, ids: Collection[str] | None = None) -> Mapping[str, Sequence[int]]:
+        """Submissions that are not committed, by document."""

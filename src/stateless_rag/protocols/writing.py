@@ -1,0 +1,160 @@
+"""What a commit is computed from, and what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols.providers import Vectors
+    from stateless_rag.types import Chunk, Entity, EntityMention, Relation, RelationMention
+
+__all__ = [
+    "Basis",
+    "Change",
+    "ChunkRow",
+    "Claim",
+    "DocumentRow",
+    "EntityRow",
+    "RelationRow",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """A committed document. `digest` depends on the text alone."""
+
+    id: str
+    source: str | None
+    metadata: Mapping[str, Any]
+    text: str
+    digest: str
+    chunks: int
+    tracking_id: str | None
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRow:
+    """A committed chunk: the generation of its extraction, and the digest under which its vector is kept.
+
+    `warnings` are those of its extraction, `error` what kept it from being extracted (in a document that was
+    accepted although partial).
+    """
+
+    id: int
+    chunk: Chunk
+    generation: str
+    vector: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRow:
+    """A committed entity. `state` is its fold as JSON, `vector` the digest under which its vector is kept."""
+
+    id: int
+    entity: Entity
+    state: str
+    vector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationRow:
+    """A committed relation between the entities `left` and `right` (ids, in the order of the pair's keys)."""
+
+    id: int
+    left: int
+    right: int
+    relation: Relation
+    state: str
+    vector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A document accepted but not committed, claimed by one worker until it commits, fails or lets go."""
+
+    sequence: int
+    document_id: str
+    source: str | None
+    metadata: Mapping[str, Any]
+    text: str
+    tracking_id: str
+    attempts: int = 0
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """All that one commit changes; rows replace those of the same id.
+
+    `base` is the revision it was computed from and `reads` the ids of the entities and relations whose
+    folds it read: if another commit changed one of them since, the commit is refused with CommitConflict,
+    and so it is if the aliases or one of its documents changed. `moved` are kept chunks whose place in the
+    document changed. Mentions come with the id of the entity or relation they fold into (None for a
+    relation of an entity with itself); stored mentions under the raw keys in `remention` are replaced by
+    those given. `vectors` holds the vector of each digest that a row here names and no row did before, but
+    for those in the journal. `aliases` maps raw keys to the key they stand for from now on, or None. The
+    submissions in `requires` must still be pending (CommitConflict if not); those in `done` are pending no
+    more.
+    """
+
+    base: int
+    reads: frozenset[int] = frozenset()
+    documents: tuple[DocumentRow, ...] = ()
+    removed_documents: tuple[str, ...] = ()
+    chunks: tuple[ChunkRow, ...] = ()
+    moved: tuple[ChunkRow, ...] = ()
+    removed_chunks: tuple[int, ...] = ()
+    entity_mentions: tuple[tuple[int, EntityMention], ...] = ()
+    relation_mentions: tuple[tuple[int | None, RelationMention], ...] = ()
+    entities: tuple[EntityRow, ...] = ()
+    removed_entities: tuple[int, ...] = ()
+    relations: tuple[RelationRow, ...] = ()
+    removed_relations: tuple[int, ...] = ()
+    vectors: Mapping[str, Vectors]
+    requires: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    aliases: Mapping[str, str | None] | None = None
+    remention: frozenset[str] = frozenset()
+
+
+class Basis(Protocol):
+    """What a commit is computed from: one revision, read like a `Snapshot`, in the form it is stored in."""
+
+    @property
+    def revision(self) -> int:
+        """The number of commits before it."""
+
+    def aliases(self) -> Mapping[str, str]:
+        """Raw keys and the keys they stand for."""
+
+    def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
+        """Committed documents."""
+
+    def chunk_rows(self, document_ids: Collection[str]) -> Sequence[ChunkRow]:
+        """All chunks of the documents, in order."""
+
+    def mentions_in(
+        self, chunk_ids: Collection[int]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions of the chunks."""
+
+    def mentions_of(self, ids: Collection[int]) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions that fold into the entities and relations."""
+
+    def mentions_under(
+        self, raw_keys: Collection[str]
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        """All mentions of the raw keys, and of relations with such an end."""
+
+    def entity_rows(self, ids: Collection[int]) -> Mapping[int, EntityRow]:
+        """Entities with their folds."""
+
+    def relation_rows(self, ids: Collection[int]) -> Mapping[int, RelationRow]:
+        """Relations with their folds."""
+
+    def vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        """Stored vectors."""

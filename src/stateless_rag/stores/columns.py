@@ -1,0 +1,99 @@
+"""Rows in memory, by id: columns with an overlay, an immutable view, and the next one at the cost of the change.
+
+A row store would scan and decompress most of a table to find a few dozen rows that lie apart; a question needs
+hundreds. Arrow columns hold them at little more than the size of their text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from stateless_rag.stores.ids import id_array, lookup
+
+if TYPE_CHECKING:
+    from stateless_rag.stores.ids import Ids
+
+__all__ = ["Codec", "ColumnView"]
+
+Row = TypeVar("Row")
+_OVERLAY = 2000  # rows that may differ from the base before a new base is made,
+_OVERLAY_SHARE = 0.1  # or this share of the base if it is more
+_OVERLAY_ROW_BYTES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[Row]):
+    """Between rows and columns. `encode` makes columns of rows, `decode` a row of one value for each column."""
+
+    encode: Callable[[Sequence[Row]], Mapping[str, Any]]
+    decode: Callable[[Sequence[Any]], Row]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnView(Generic[Row]):
+    """Rows of one kind at one revision. Never changes; any thread may read it.
+
+    `_base` has one row for each of the ascending `_ids`; `_overlay` holds rows that are new or changed since,
+    and None for those that are gone.
+    """
+
+    codec: Codec[Row]
+    _ids: Ids
+    _base: pa.Table
+    _overlay: Mapping[int, Row | None] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def from_table(cls, codec: Codec[Row], ids: Ids, table: pa.Table) -> ColumnView[Row]:
+        """A view of rows in any order; ids occur once."""
+        order = np.argsort(ids)
+        return cls(codec, ids[order], table.take(pa.array(order)).combine_chunks())
+
+    @classmethod
+    def empty(cls, codec: Codec[Row]) -> ColumnView[Row]:
+        """A view without rows."""
+        return cls(codec, id_array(()), pa.table(dict(codec.encode([]))))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in memory; those of the overlay are estimated."""
+        return int(self._ids.nbytes) + int(self._base.nbytes) + _OVERLAY_ROW_BYTES * len(self._overlay)
+
+    def get(self, ids: Collection[int]) -> dict[int, Row]:
+        """Those of the rows that exist, in the order asked for."""
+        wanted = list(dict.fromkeys(ids))
+        based = [id_ for id_ in wanted if id_ not in self._overlay]
+        at = lookup(self._ids, id_array(based))
+        here = at >= 0
+        taken = self._base.take(pa.array(at[here]))
+        columns = [column.to_pylist() for column in taken.columns]
+        known = [id_ for id_, there in zip(based, here.tolist(), strict=True) if there]
+        rows = dict(zip(known, map(self.codec.decode, zip(*columns, strict=True)), strict=True))
+        found: dict[int, Row] = {}
+        for id_ in wanted:
+            row = self._overlay[id_] if id_ in self._overlay else rows.get(id_)
+            if row is not None:
+                found[id_] = row
+        return found
+
+    def apply(self, changed: Mapping[int, Row], removed: Collection[int] = ()) -> ColumnView[Row]:
+        """The view after rows were removed, and others added or replaced."""
+        if not changed and not removed:
+            return self
+        overlay: dict[int, Row | None] = {**self._overlay, **dict.fromkeys(removed), **changed}
+        following = ColumnView(self.codec, self._ids, self._base, overlay)
+        if len(overlay) > max(_OVERLAY, _OVERLAY_SHARE * len(self._ids)):
+            return following._rebased()
+        return following
+
+    def _rebased(self) -> ColumnView[Row]:
+        keep = ~np.isin(self._ids, id_array(self._overlay))
+        there = {id_: row for id_, row in self._overlay.items() if row is not None}
+        more = pa.table(dict(self.codec.encode(list(there.values()))))
+        table = pa.concat_tables([self._base.filter(pa.array(keep)), more.cast(self._base.schema)])
+        return ColumnView.from_table(self.codec, np.concatenate([self._ids[keep], id_array(there)]), table)

@@ -1,0 +1,169 @@
+"""Which workspaces a root has, and the database files they lie in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from stateless_rag.errors import StoreCorrupt, WorkspaceNotFound
+from stateless_rag.stores.duckdb.connection import Connection, attach_statement
+from stateless_rag.stores.duckdb.database import Cursor, Database, store_error
+from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION, migrate
+from stateless_rag.stores.duckdb.names import schema_name
+from stateless_rag.stores.duckdb.workspace import WorkspaceRecord
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """The catalog of a root. Apart from `names`, one thread at a time may call it."""
+
+    def __init__(
+        self, root: Path, connection: Connection, executor: Executor, sql: Mapping[str, str]
+    ) -> None:
+        self._root = root
+        self._connection = connection
+        self._executor = executor
+        self._sql = sql
+        self.database = self._database(connection.name)
+        self._attached: dict[str, Database] = {}
+
+    def prepare(self) -> None:
+        """Make what a new root needs, or bring an old one to the current format."""
+        self.database.run(lambda cursor: self._prepare(cursor, self.database))
+
+    # ---- workspaces ------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """The names of all workspaces, in code point order."""
+        with self._connection.reading() as cursor:
+            return sorted(
+                row[0] for row in cursor.execute(self._statement("names", self.database)).fetchall()
+            )
+
+    def find(self, name: str) -> WorkspaceRecord | None:
+        """The row of a workspace."""
+        with self._connection.reading() as cursor:
+            rows = cursor.execute(self._statement("workspace", self.database), [schema_name(name)]).fetchall()
+        return WorkspaceRecord(rows[0]) if rows else None
+
+    def record(self, name: str) -> WorkspaceRecord:
+        """The row of a workspace. Raises WorkspaceNotFound."""
+        found = self.find(name)
+        if found is None:
+            raise WorkspaceNotFound(
+                f"there is no workspace {name!r} in {self._root}; `stateless-rag workspaces list` shows what is there"
+            )
+        return found
+
+    def add(self, name: str, placement: str, created_at: float, info: Mapping[str, Any]) -> None:
+        """Enter a workspace that is not there yet."""
+        schema = schema_name(name)
+        values = [name, schema, placement, created_at, json.dumps(dict(info))]
+        self.remove_files(schema)  # a crash has left them when a workspace of this name was dropped
+        if placement == "own":
+            # The file of its own first: a crash between the two leaves a file that nothing names.
+            try:
+                self._enter(self.attach(schema, placement), values)
+            finally:
+                self.detach(schema)
+        self._enter(self.database, values)
+
+    def remove(self, record: WorkspaceRecord, drop: str) -> None:
+        """Forget a workspace, by the statement that drops its tables where they lie in the root's file."""
+
+        def forget(cursor: Cursor) -> None:
+            cursor.execute(self._statement("remove_workspace", self.database), [record.schema]).fetchall()
+            if record.placement == "root":
+                cursor.execute(drop).fetchall()
+
+        self.database.run(forget)
+
+    def remove_files(self, schema: str) -> None:
+        """Remove the files of a workspace that nothing names."""
+        self.own_file(schema).unlink(missing_ok=True)
+        Path(f"{self.own_file(schema)}.wal").unlink(missing_ok=True)
+        shutil.rmtree(self.faiss_files(schema), ignore_errors=True)
+
+    def own_file(self, schema: str) -> Path:
+        """Where a workspace with a file of its own has it."""
+        return self._root / "workspaces" / f"{schema}.duckdb"
+
+    def faiss_files(self, schema: str) -> Path:
+        """The folder of a workspace's FAISS files."""
+        return self._root / "faiss" / schema
+
+    # ---- database files --------------------------------------------------------------------------------
+
+    def attach(self, schema: str, placement: str) -> Database:
+        """The database that a workspace lies in, attached if need be."""
+        if placement == "root":
+            return self.database
+        alias = f"f_{schema}"
+        if alias not in self._attached:
+            path = self.own_file(schema)
+            path.parent.mkdir(exist_ok=True)
+            try:
+                self._connection.execute(attach_statement(path, alias))
+            except duckdb.Error as error:
+                raise StoreCorrupt(
+                    f"cannot open {path}: {str(error).splitlines()[0]}; restore it from a backup"
+                ) from error
+            database = self._attached[alias] = self._database(alias)
+            try:
+                database.run(lambda cursor: self._prepare(cursor, database))
+            except BaseException:
+                self.detach(schema)
+                raise
+        return self._attached[alias]
+
+    def detach(self, schema: str) -> None:
+        """Checkpoint and close the file of a workspace that has one; nobody may be using it."""
+        alias = f"f_{schema}"
+        database = self._attached.get(alias)
+        if database is None:
+            return
+        database.close()
+        try:
+            self._connection.execute(f"DETACH {alias}")
+        except duckdb.Error as error:
+            raise store_error(error, f"closing {self.own_file(schema)}") from error
+        del self._attached[alias]
+
+    def checkpoint(self) -> None:
+        """Free what dropped workspaces held in the root's file."""
+        try:
+            self._connection.execute(f"FORCE CHECKPOINT {self._connection.name}")
+        except duckdb.Error as error:
+            raise store_error(error, "freeing what a dropped workspace held") from error
+
+    # ---- plumbing --------------------------------------------------------------------------------------
+
+    def _database(self, alias: str) -> Database:
+        return Database(self._connection.cursor, self._connection.give_back, self._executor, alias)
+
+    def _enter(self, database: Database, values: list[Any]) -> None:
+        def apply(cursor: Cursor) -> None:
+            if not cursor.execute(self._statement("workspace", database), [values[1]]).fetchall():
+                cursor.execute(self._statement("add_workspace", database), values).fetchall()
+
+        database.run(apply)
+
+    def _prepare(self, cursor: Cursor, database: Database) -> None:
+        statement = partial(self._statement, database=database)
+        if cursor.execute(statement("exists"), [database.alias]).fetchall()[0][0]:
+            version = cursor.execute(statement("version")).fetchall()[0][0]
+            migrate(cursor, database.quoted, version)
+        else:
+            cursor.execute(statement("create")).fetchall()
+            cursor.execute(statement("set_version"), [FORMAT_VERSION]).fetchall()
+
+    def _statement(self, name: str, database: Database) -> str:
+        return self._sql[name].replace("{db}", database.quoted)

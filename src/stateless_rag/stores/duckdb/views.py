@@ -1,0 +1,142 @@
+"""What of a workspace is held in memory: made when it is opened, and anew by each commit at the cost of the change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from stateless_rag.protocols import Change, VectorKind
+from stateless_rag.stores.columns import Codec, ColumnView
+from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.evidence import EvidenceView
+from stateless_rag.stores.graph import GraphView
+from stateless_rag.stores.ids import id_array
+from stateless_rag.text import chunk_id_of, chunk_row_id
+
+if TYPE_CHECKING:
+    from stateless_rag.stores.duckdb.database import Cursor
+    from stateless_rag.stores.faiss.segments import VectorView
+    from stateless_rag.types import Entity, Passage, Relation
+
+__all__ = ["View"]
+
+Sql = Mapping[str, str]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One revision. `vectors` is empty before the first vector."""
+
+    revision: int = 0
+    vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
+    graph: GraphView = field(default_factory=GraphView.empty)
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    entities: ColumnView[Entity] = field(default_factory=lambda: ColumnView.empty(rows.entity_codec()))
+    relations: ColumnView[Relation] = field(default_factory=lambda: ColumnView.empty(rows.relation_codec()))
+    passages: ColumnView[Passage] = field(default_factory=lambda: ColumnView.empty(rows.passage_codec()))
+    sources: ColumnView[rows.Source] = field(default_factory=lambda: ColumnView.empty(rows.source_codec()))
+    evidence: EvidenceView = field(default_factory=EvidenceView.empty)
+
+    @classmethod
+    def load(cls, cursor: Cursor, sql: Sql, revision: int, vectors: Mapping[VectorKind, VectorView]) -> View:
+        """The view of what the tables hold."""
+        edges = cursor.sql(sql["edges"]).to_arrow_table()
+        return cls(
+            revision=revision,
+            vectors=vectors,
+            graph=GraphView.from_arrays(*(column.to_numpy() for column in edges.columns)),
+            aliases=MappingProxyType(dict(cursor.execute(sql["aliases"]).fetchall())),
+            entities=_columns(cursor, sql["entities"], rows.entity_codec()),
+            relations=_columns(cursor, sql["relations"], rows.relation_codec()),
+            passages=_passages(cursor, sql),
+            sources=_sources(cursor, sql),
+            evidence=_evidence(cursor, sql),
+        )
+
+    def following(
+        self, cursor: Cursor, sql: Sql, change: Change, vectors: Mapping[VectorKind, VectorView]
+    ) -> View:
+        """The view after a change, whose rows are written already."""
+        return View(
+            revision=self.revision + 1,
+            vectors=vectors,
+            graph=_next_graph(self.graph, change),
+            aliases=_updated(self.aliases, change.aliases),
+            entities=self.entities.apply(
+                {row.id: row.entity for row in change.entities}, change.removed_entities
+            ),
+            relations=self.relations.apply(
+                {row.id: row.relation for row in change.relations}, change.removed_relations
+            ),
+            passages=self.passages.apply(
+                {row.id: rows.passage_of(row.chunk) for row in (*change.chunks, *change.moved)},
+                change.removed_chunks,
+            ),
+            sources=self.sources.apply(
+                {rows.source_id(row.id): rows.source_of(row) for row in change.documents},
+                list(map(rows.source_id, change.removed_documents)),
+            ),
+            # Where aliases move mentions to other rows, no chunk tells what went: the tables do.
+            evidence=_evidence(cursor, sql) if change.remention else _next_evidence(self.evidence, change),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory, but for those of vectors."""
+        held = (self.graph, self.entities, self.relations, self.passages, self.sources, self.evidence)
+        return sum(view.nbytes for view in held)
+
+
+def _columns(cursor: Cursor, statement: str, codec: Codec[Row]) -> ColumnView[Row]:
+    table = cursor.sql(statement).to_arrow_table()
+    return ColumnView.from_table(codec, table.column(0).to_numpy(), table.remove_column(0))
+
+
+def _passages(cursor: Cursor, sql: Sql) -> ColumnView[Passage]:
+    table = cursor.sql(sql["passages"]).to_arrow_table()
+    ids = table.column(0).to_numpy()
+    names = pa.array(map(chunk_id_of, ids.tolist()), pa.string())
+    return ColumnView.from_table(rows.passage_codec(), ids, table.set_column(0, "chunk_id", names))
+
+
+def _sources(cursor: Cursor, sql: Sql) -> ColumnView[rows.Source]:
+    table = cursor.sql(sql["sources"]).to_arrow_table()
+    ids = id_array(map(rows.source_id, table.column(0).to_pylist()))
+    return ColumnView.from_table(rows.source_codec(), ids, table.remove_column(0))
+
+
+def _evidence(cursor: Cursor, sql: Sql) -> EvidenceView:
+    pairs = cursor.sql(sql["evidence"]).to_arrow_table()
+    return EvidenceView.from_arrays(*(column.to_numpy() for column in pairs.columns))
+
+
+def _next_evidence(evidence: EvidenceView, change: Change) -> EvidenceView:
+    chunks = {row.chunk.id: row.id for row in change.chunks}
+
+    def row_of(chunk_id: str) -> int:
+        return chunks[chunk_id] if chunk_id in chunks else chunk_row_id(chunk_id)
+
+    added = [(id_, row_of(mention.chunk_id)) for id_, mention in change.entity_mentions]
+    added += [(id_, row_of(m.chunk_id)) for id_, m in change.relation_mentions if id_ is not None]
+    return evidence.apply(added, change.removed_chunks)
+
+
+def _next_graph(graph: GraphView, change: Change) -> GraphView:
+    if not (change.relations or change.removed_relations):
+        return graph
+    return graph.apply(
+        [(row.id, row.left, row.right) for row in change.relations], set(change.removed_relations)
+    )
+
+
+def _updated(aliases: Mapping[str, str], changes: Mapping[str, str | None] | None) -> Mapping[str, str]:
+    if not changes:
+        return aliases
+    following = {key: target for key, target in aliases.items() if key not in changes}
+    following.update({key: target for key, target in changes.items() if target is not None})
+    return MappingProxyType(following)
