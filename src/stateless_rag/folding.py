@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.kinds import Entities, Fold, Kind, Pair, Relations, Row, entity_row_id, relation_row_id
+from stateless_rag.kinds import Entities, Fold, Kind, Pair, Relations, Row, entity_row_id
 from stateless_rag.stages.merge import EntityFold, RelationFold, Resolve, resolver
 from stateless_rag.text import chunk_id_of, relation_key
 
@@ -53,6 +54,12 @@ class Folding:
     relation_mentions: tuple[tuple[int | None, RelationMention], ...]
     remention: frozenset[str]
     stored_vectors: frozenset[str]
+    entity_ids: Mapping[str, int]
+
+    def entity_id(self, key: str) -> int:
+        """The id of the row of an entity, most often of one that the batch touches."""
+        known = self.entity_ids.get(key)
+        return entity_row_id(key) if known is None else known
 
     @property
     def touched(self) -> bool:
@@ -93,17 +100,17 @@ def fold_changes(
         relations=relations.changed(),
         removed_relations=relations.removed(),
         entity_mentions=tuple(
-            (entity_row_id(resolve(mention.key)), mention) for mention in dict.fromkeys(new[0])
+            (entities.row_ids[resolve(mention.key)], mention) for mention in dict.fromkeys(new[0])
         ),
-        relation_mentions=tuple((_relation_id(m, resolve), m) for m in dict.fromkeys(new[1])),
+        relation_mentions=tuple((relations.row_ids.get(_pair(m, resolve)), m) for m in dict.fromkeys(new[1])),
         remention=remention,
         stored_vectors=entities.stored_vectors() | relations.stored_vectors(),
+        entity_ids=entities.row_ids,
     )
 
 
-def _relation_id(mention: RelationMention, resolve: Resolve) -> int | None:
-    pair = relation_key(resolve(mention.source_key), resolve(mention.target_key))
-    return None if pair[0] == pair[1] else relation_row_id(pair)
+def _pair(mention: RelationMention, resolve: Resolve) -> Pair:
+    return relation_key(resolve(mention.source_key), resolve(mention.target_key))
 
 
 def _following(known: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -132,10 +139,13 @@ class _Folds(Generic[KeyT, FoldT, MentionT, RowT]):
     def __init__(
         self,
         kind: Kind[KeyT, FoldT, MentionT, RowT],
+        row_ids: Mapping[KeyT, int],
         rows: Mapping[int, RowT],
         after: dict[KeyT, FoldT | None],
     ) -> None:
+        """`row_ids` has the id of the row of each key that is touched."""
         self._kind = kind
+        self.row_ids = row_ids
         self._rows = rows
         self.after = after
         self.lost: set[int] = set()
@@ -149,16 +159,16 @@ class _Folds(Generic[KeyT, FoldT, MentionT, RowT]):
         minus: Mapping[KeyT, FoldT],
     ) -> _Folds[KeyT, FoldT, MentionT, RowT]:
         """Add and subtract; `lost` are the ids of folds that have to be folded again."""
-        keys = sorted({*plus, *minus}, key=kind.row_id)
-        rows = kind.rows(basis, [kind.row_id(key) for key in keys])
-        folds = cls(kind, rows, {})
-        for key in keys:
-            row = rows.get(kind.row_id(key))
+        row_ids = _row_ids(kind, {*plus, *minus})
+        rows = kind.rows(basis, list(row_ids.values()))
+        folds = cls(kind, row_ids, rows, {})
+        for key, row_id in row_ids.items():
+            row = rows.get(row_id)
             fold = None if row is None else kind.load(key, row.state)
             if fold is not None and key in minus:
                 fold = kind.subtract(fold, minus[key])
                 if fold is None:
-                    folds.lost.add(kind.row_id(key))
+                    folds.lost.add(row_id)
             more = plus.get(key)
             folds.after[key] = more if fold is None else fold if more is None else kind.add(fold, more)
         return folds
@@ -166,25 +176,26 @@ class _Folds(Generic[KeyT, FoldT, MentionT, RowT]):
     def again(self, mentions: Sequence[MentionT], resolve: Resolve) -> None:
         """Fold those that were lost from all of their mentions."""
         found = self._kind.fold(mentions, resolve)
-        self.after.update({key: found.get(key) for key in self.after if self._kind.row_id(key) in self.lost})
+        self.after.update({key: found.get(key) for key in self.after if self.row_ids[key] in self.lost})
 
     def ids(self) -> set[int]:
-        return {self._kind.row_id(key) for key in self.after}
+        return set(self.row_ids.values())
 
     def changed(self) -> tuple[Changed[FoldT], ...]:
         changed = []
         for key, fold in self.after.items():
             if fold is None or not fold.chunks:
                 continue
-            row, state = self._rows.get(self._kind.row_id(key)), self._kind.dump(fold)
+            row_id = self.row_ids[key]
+            row, state = self._rows.get(row_id), self._kind.dump(fold)
             if row is None or row.state != state:
                 subject = self._kind.subject(fold)
                 description = self._kept(key, fold, subject, row)
-                changed.append(Changed(self._kind.row_id(key), fold, subject, state, description))
+                changed.append(Changed(row_id, fold, subject, state, description))
         return tuple(changed)
 
     def removed(self) -> tuple[int, ...]:
-        gone = {self._kind.row_id(key) for key, fold in self.after.items() if fold is None or not fold.chunks}
+        gone = {self.row_ids[key] for key, fold in self.after.items() if fold is None or not fold.chunks}
         return tuple(sorted(gone & self._rows.keys()))
 
     def stored_vectors(self) -> frozenset[str]:
@@ -197,6 +208,11 @@ class _Folds(Generic[KeyT, FoldT, MentionT, RowT]):
         old = self._kind.load(key, row.state)
         same = old.texts == fold.texts and self._kind.subject(old) == subject
         return self._kind.description(row) if same else None
+
+
+def _row_ids(kind: Kind[KeyT, Any, Any, Any], keys: Iterable[KeyT]) -> dict[KeyT, int]:
+    """The id of the row of each key, in ascending order."""
+    return dict(sorted(((key, kind.row_id(key)) for key in keys), key=itemgetter(1)))
 
 
 _Both = tuple[
@@ -240,20 +256,17 @@ def _refolded(
 ) -> _Both:
     one, other = Entities(settings), Relations(settings)
     # Also keys that nobody mentions yet: a commit that mentions them in the meantime must be noticed.
-    keys = sorted({resolve(key) for key in remention for resolve in (before, after)})
-    ends = {
-        relation_key(resolve(mention.source_key), resolve(mention.target_key))
-        for mention in moved[1]
-        for resolve in (before, after)
-    }
-    pairs = sorted(pair for pair in ends if pair[0] != pair[1])
-    entity_ids, relation_ids = list(map(one.row_id, keys)), list(map(other.row_id, pairs))
+    keys = _row_ids(one, {resolve(key) for key in remention for resolve in (before, after)})
+    ends = {_pair(mention, resolve) for mention in moved[1] for resolve in (before, after)}
+    pairs = _row_ids(other, {pair for pair in ends if pair[0] != pair[1]})
+    entity_ids, relation_ids = list(keys.values()), list(pairs.values())
     everything = _merged(basis.mentions_of([*entity_ids, *relation_ids]), moved)
     folded, folded_relations = one.fold(everything[0], after), other.fold(everything[1], after)
     return (
-        _Folds(one, one.rows(basis, entity_ids), {key: folded.get(key) for key in keys}),
+        _Folds(one, keys, one.rows(basis, entity_ids), {key: folded.get(key) for key in keys}),
         _Folds(
             other,
+            pairs,
             other.rows(basis, relation_ids),
             {pair: folded_relations.get(pair) for pair in pairs},
         ),

@@ -5,8 +5,9 @@ fold as JSON. `folding` is written once, for either.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stateless_rag.stages.merge import (
@@ -129,7 +130,7 @@ class Entities:
         return EntityFold(key, chunks, names, types, tuple(texts))
 
     def dump(self, fold: EntityFold) -> str:  # noqa: D102
-        return _json([fold.chunks, _sorted(fold.names), _sorted(fold.types), list(fold.texts)])
+        return f"[{fold.chunks},{_counts(fold.names)},{_counts(fold.types)},{_texts(fold.texts)}]"
 
     def subject(self, fold: EntityFold) -> str:  # noqa: D102
         return present_entity(fold, "").name
@@ -172,9 +173,9 @@ class Relations:
         )
 
     def dump(self, fold: RelationFold) -> str:  # noqa: D102
-        names = [_sorted(fold.left_names), _sorted(fold.right_names)]
-        return _json(
-            [fold.chunks, fold.forward, fold.backward, *names, list(fold.keywords), list(fold.texts)]
+        return (
+            f"[{fold.chunks},{fold.forward},{fold.backward},{_counts(fold.left_names)},"
+            f"{_counts(fold.right_names)},{_texts(fold.keywords)},{_texts(fold.texts)}]"
         )
 
     def subject(self, fold: RelationFold) -> str:  # noqa: D102
@@ -185,9 +186,12 @@ class Relations:
         return row.relation.description
 
 
-def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items()))
+# JSON, written by hand: `json.dumps` makes an encoder for each call, and this runs for every fold of a commit.
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _counts(counts: Mapping[str, int]) -> str:
+    return "{" + ",".join([f"{encode_basestring(name)}:{n}" for name, n in sorted(counts.items())]) + "}"
+
+
+def _texts(texts: Sequence[str]) -> str:
+    return "[" + ",".join(map(encode_basestring, texts)) + "]"

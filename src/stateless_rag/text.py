@@ -96,17 +96,17 @@ def relation_key(one: str, other: str) -> tuple[str, str]:
 
 def digest(*parts: str) -> str:
     """128 bits of BLAKE2b over the parts, each with its length, as 32 hex digits."""
-    state = blake2b(digest_size=16)
-    for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
-        state.update(len(encoded).to_bytes(8, "little"))
-        state.update(encoded)
-    return state.hexdigest()
+    return blake2b(_with_lengths(parts), digest_size=16).hexdigest()
 
 
 def stable_id(*parts: str) -> int:
     """A signed 64-bit id that follows from the parts alone, whatever the order of arrival."""
-    return int.from_bytes(bytes.fromhex(digest(*parts))[:8], "little", signed=True)
+    return int.from_bytes(blake2b(_with_lengths(parts), digest_size=16).digest()[:8], "little", signed=True)
+
+
+def _with_lengths(parts: tuple[str, ...]) -> bytes:
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return b"".join([piece for text in encoded for piece in (len(text).to_bytes(8, "little"), text)])
 
 
 def chunk_row_id(chunk_id: str) -> int:

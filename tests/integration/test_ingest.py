@@ -261,7 +261,7 @@ async def test_vectors_that_a_commit_leaves_in_the_journal_are_the_same(
     carried: list[Mapping[str, Any]] = []
 
     async def held(root: str, at_most: int) -> tuple[Any, Any]:
-        monkeypatch.setitem(embed_named.__globals__, "_HELD", at_most)
+        monkeypatch.setitem(embed_named.__globals__, "_HELD_BYTES", at_most * 4 * 384)
         async with engine(tmp_path / root) as opened:
             workspace = opened._workspace
             real = workspace.commit

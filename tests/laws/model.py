@@ -357,7 +357,7 @@ def majority(counts: Mapping[str, int]) -> str:
 
 
 def smallest(salt: str, texts: Iterable[str], k: int) -> list[str]:
-    return sorted({text for text in texts if text}, key=lambda text: digest(salt, text))[:k]
+    return sorted(sorted({text for text in texts if text}, key=lambda text: digest(salt, text))[:k])
 
 
 def described(subject: str, texts: list[str]) -> str:

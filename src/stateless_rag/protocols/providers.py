@@ -22,6 +22,7 @@ __all__ = [
     "Extractor",
     "LLMReply",
     "LLMRequest",
+    "LineCounter",
     "Observer",
     "Reranker",
     "StreamPart",
@@ -141,6 +142,14 @@ class Tokenizer(Protocol):
 
     def offsets(self, text: str) -> Sequence[int]:
         """For each token the offset in `text` (code points) of the character it begins in; never falls."""
+
+
+@runtime_checkable
+class LineCounter(Protocol):
+    """A tokenizer that counts many lines at once, which a large commit is glad of."""
+
+    def count_lines(self, lines: Sequence[str]) -> Sequence[int]:
+        """The tokens of each line with a line feed after it, which no line holds itself."""
 
 
 class Extractor(Protocol):

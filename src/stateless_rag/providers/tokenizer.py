@@ -10,7 +10,7 @@ from stateless_rag.errors import StatelessRagError
 from stateless_rag.text import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     import tiktoken
@@ -76,6 +76,33 @@ class O200kTokenizer:
     def _count(self, text: str) -> int:
         encoding, _ = self._encoding()
         return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text, _PIECE))
+
+    def count_lines(self, lines: Sequence[str]) -> list[int]:
+        """The tokens of each line with a line feed after it, which no line holds itself.
+
+        Many lines are encoded in one go, outside Python's lock, and their tokens told apart by where they end:
+        one call for each would be slow, and slower still beside a busy thread.
+        """
+        counts: list[int] = []
+        for block in _blocks(lines, _PIECE):
+            counts += self._count_block(block)
+        return counts
+
+    def _count_block(self, lines: Sequence[str]) -> list[int]:
+        import numpy as np
+
+        encoding, lengths = self._encoding()
+        text = _SURROGATE.sub("\ufffd", "".join([f"{line}\n" for line in lines]))
+        if len(lines) == 1:
+            return [self._count(text)]
+        tokens = encoding.encode_to_numpy(text, disallowed_special=())
+        stops = np.cumsum(lengths[tokens])
+        ends = np.cumsum([1 + len(line.encode("utf-8", "surrogatepass")) for line in lines])
+        last = np.searchsorted(stops, ends)
+        if not np.array_equal(stops[last], ends):  # a token that goes on into the next line
+            return [self._count(f"{line}\n") for line in lines]
+        counts: list[int] = np.diff(last, prepend=-1).tolist()
+        return counts
 
     def offsets(self, text: str) -> list[int]:
         """For each token the offset in `text` (code points) of the character it begins in; never falls."""
@@ -143,6 +170,20 @@ def _build() -> tuple[tiktoken.Encoding, NDArray[np.int64]]:
     )
     # The ranks are in order, so the dict's order is the order of the token numbers.
     return encoding, np.fromiter(map(len, ranks), np.int64, len(ranks))
+
+
+def _blocks(lines: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Consecutive lines of at most `size` characters together, or one line."""
+    block: list[str] = []
+    characters = 0
+    for line in lines:
+        if block and characters + len(line) > size:
+            yield block
+            block, characters = [], 0
+        block.append(line)
+        characters += len(line)
+    if block:
+        yield block
 
 
 def _pieces(text: str, size: int) -> Iterator[str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["embed", "embed_named", "entity_text", "relation_text"]
 
-_HELD = 2048  # vectors that a commit carries with it
+_HELD_BYTES = 32 << 20  # of vectors that a commit carries with it
+_DIMENSION = 1536  # where the embedder does not tell
 
 
 async def embed(context: Context, texts: Sequence[str]) -> Vectors:
@@ -32,7 +33,8 @@ async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str
     """As `embed`, for texts by digest. Of a great many, the result is empty: their vectors are in the journal,
     where the store finds them, so that those of a large document are never all in memory.
     """
-    if context.journal is None or len(texts) <= _HELD:
+    held = 4 * len(texts) * (context.embedder.dimension or _DIMENSION)
+    if context.journal is None or held <= _HELD_BYTES:
         matrix = await embed(context, list(texts.values()))
         return dict(zip(texts, matrix, strict=True))
     await embed_into_journal(context, context.journal, texts)

@@ -14,8 +14,9 @@ Aliases map raw keys to keys. They are applied here, never to stored mentions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from stateless_rag.checks import instances
@@ -71,7 +72,7 @@ def resolver(aliases: Mapping[str, str]) -> Resolve:
 @dataclass(frozen=True, slots=True)
 class EntityFold:
     """All mentions of one entity, folded. `chunks` is the number of distinct chunks, `texts` a bottom-k sketch
-    of the distinct descriptions in the order of their hashes.
+    of the distinct descriptions, in code point order.
     """
 
     key: str
@@ -114,9 +115,9 @@ def fold_entities(
         key: EntityFold(
             key,
             len({mention.chunk_id for mention in group}),
-            _count(mention.name for mention in group),
-            _count(mention.type for mention in group if mention.type),
-            _sketch(key, (mention.description for mention in group), k),
+            _count([mention.name for mention in group]),
+            _count([mention.type for mention in group if mention.type]),
+            _sketch(key, [mention.description for mention in group], k),
         )
         for key, group in groups.items()
     }
@@ -136,12 +137,12 @@ def fold_relations(
             left,
             right,
             len({mention.chunk_id for _, mention in group}),
-            sum(forward for forward, _ in group),
-            sum(not forward for forward, _ in group),
-            _count(mention.source if forward else mention.target for forward, mention in group),
-            _count(mention.target if forward else mention.source for forward, mention in group),
-            _sketch(left, (word for _, mention in group for word in mention.keywords), keywords),
-            _sketch(f"{left}\n{right}", (mention.description for _, mention in group), k),
+            sum([forward for forward, _ in group]),
+            sum([not forward for forward, _ in group]),
+            _count([mention.source if forward else mention.target for forward, mention in group]),
+            _count([mention.target if forward else mention.source for forward, mention in group]),
+            _sketch(left, [word for _, mention in group for word in mention.keywords], keywords),
+            _sketch(f"{left}\n{right}", [mention.description for _, mention in group], k),
         )
         for (left, right), group in groups.items()
     }
@@ -235,7 +236,9 @@ def present_relation(fold: RelationFold, description: str) -> Relation:
 # ---- counters and sketches -----------------------------------------------------------------------------
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
+def _count(values: Sequence[str]) -> dict[str, int]:
+    if len(values) == 1:
+        return {values[0]: 1}
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1
@@ -259,11 +262,14 @@ def _minus(one: Counts, other: Counts) -> dict[str, int]:
 
 
 def _majority(counts: Counts) -> str | None:
-    return min(counts, key=lambda value: (-counts[value], value)) if counts else None
+    if len(counts) < 2:  # most often
+        return next(iter(counts), None)
+    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def _sketch(salt: str, texts: Iterable[str], k: int | None) -> tuple[str, ...]:
+    """Of the distinct texts the `k` with the smallest hashes, in code point order."""
     distinct = {text for text in texts if text}
-    if len(distinct) < 2:
-        return tuple(distinct)
-    return tuple(sorted(distinct, key=lambda text: digest(salt, text))[:k])
+    if k is not None and len(distinct) > k:
+        return tuple(sorted(nsmallest(k, distinct, key=lambda text: digest(salt, text))))
+    return tuple(sorted(distinct))
