@@ -124,7 +124,27 @@ async def until_answered(context: Context, attempt: Callable[[], Awaitable[Answe
     After the last attempt its error is raised. If the wait before the next one would go beyond the deadline,
     `DeadlineExceeded` is raised at once, from the error.
     """
+    try:
+        return await attempt()
+    except ProviderError as error:
+        if not error.retryable:
+            raise
+        failed = error
+    return await _again(context, attempt, failed)
+
+
+async def _again(
+    context: Context, attempt: Callable[[], Awaitable[Answer]], failed: ProviderError
+) -> Answer:
+    """The attempts after the first, which `failed`. Most calls need none, and are spared the machinery."""
     from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+    earlier = [failed]
+
+    async def next_attempt() -> Answer:
+        if earlier:
+            raise earlier.pop()
+        return await attempt()
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(lambda exc: isinstance(exc, ProviderError) and exc.retryable),
@@ -134,7 +154,7 @@ async def until_answered(context: Context, attempt: Callable[[], Awaitable[Answe
         sleep=context.clock.sleep or asyncio.sleep,
         reraise=True,
     )
-    return await retrying(attempt)
+    return await retrying(next_attempt)
 
 
 def _pause(context: Context, state: RetryCallState) -> float:

@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.changes import aliases_of, delete_documents, set_alias
 from stateless_rag.checks import (
     flag,
     identifier,
@@ -19,20 +19,18 @@ from stateless_rag.checks import (
     number,
     optional,
     path,
-    shown,
     text,
     whole,
 )
-from stateless_rag.commit import Batch, commit
 from stateless_rag.context import Clock, Context, Meter
 from stateless_rag.errors import InvalidInput, StoreClosed
 from stateless_rag.identity import made_with, require_match
 from stateless_rag.ingest import Documents, Ingest, groups_of, new_tracking_id, submit
 from stateless_rag.limits import Limits, Priority
+from stateless_rag.lookups import document_of, entity_of, relations_of, whole_graph
 from stateless_rag.opening import Opening
 from stateless_rag.prompts import Prompts
 from stateless_rag.settings import QueryOptions, Settings
-from stateless_rag.text import entity_key
 from stateless_rag.types import (
     Answer,
     DeleteReport,
@@ -53,7 +51,6 @@ if TYPE_CHECKING:
         Extractor,
         Observer,
         Reranker,
-        Snapshot,
         Tokenizer,
     )
     from stateless_rag.stores.duckdb.store import Store
@@ -242,31 +239,7 @@ class Engine:
         there; entities and relations whose texts change may need a new summary.
         """
         self._check()
-        started = self._context.clock.monotonic()
-        wanted = identifiers("ids", ids)
-        meter = Meter()
-        # What is withdrawn first cannot be committed by who works on it; what was committed before is removed.
-        waiting = self._workspace.waiting(wanted)
-        await self._workspace.withdraw([n for sequences in waiting.values() for n in sequences])
-        committed = await commit(
-            self._context.derive(meter=meter, journal=self._workspace.journal),
-            self._workspace,
-            Batch(removed=wanted),
-        )
-        deleted = tuple(id_ for id_ in wanted if id_ in committed.removed_documents or id_ in waiting)
-        for id_ in deleted:
-            self._context.emit("deleted", document_id=id_)
-        return DeleteReport(
-            deleted=deleted,
-            missing=tuple(id_ for id_ in wanted if id_ not in deleted),
-            entities_removed=committed.entities_removed,
-            entities_changed=committed.entities_changed,
-            relations_removed=committed.relations_removed,
-            relations_changed=committed.relations_changed,
-            usage=meter.totals(),
-            seconds=self._context.clock.monotonic() - started,
-            revision=committed.revision,
-        )
+        return await delete_documents(self._context, self._workspace, identifiers("ids", ids))
 
     async def alias(self, name: str, target: str | None) -> int:
         """Let an entity's name stand for another entity from now on (or, with None, for itself again).
@@ -275,21 +248,12 @@ class Engine:
         InvalidInput for aliases that would lead in a circle.
         """
         self._check()
-        policy = self._context.settings.merging.key_policy
-        key = entity_key(text("name", name), policy)
-        other = None if target is None else entity_key(text("target", target), policy)
-        if not key or other == "":
-            raise InvalidInput(f"name is {shown(name)}, target {shown(target)}; both must name an entity")
-        known = await self.aliases()
-        if other == known.get(key):
-            return self.revision
-        context = self._context.derive(meter=Meter(), journal=self._workspace.journal)
-        return (await commit(context, self._workspace, Batch(aliases={key: other}))).revision
+        return await set_alias(self._context, self._workspace, name, target)
 
     async def aliases(self) -> Mapping[str, str]:
         """The aliases: keys and the keys they stand for."""
         self._check()
-        return await self._workspace.read_basis(lambda basis: MappingProxyType(dict(basis.aliases())))
+        return await aliases_of(self._workspace)
 
     # ---- asking ----------------------------------------------------------------------------------------
 
@@ -324,13 +288,15 @@ class Engine:
     ) -> Retrieval:
         """What would be found for a question: entities, relations, passages and references.
 
-        The only LLM call is the one for keywords, and there is none if they are given
-        (`low_level_keywords`, `high_level_keywords`), in mode naive, or without an LLM.
+        No LLM is called: keywords are those that are given (`low_level_keywords`, `high_level_keywords`), else
+        the built-in extractor reads them from the question. `query(question, only_context=True)` asks the LLM
+        for keywords and returns the context that they lead to.
         """
         from stateless_rag.retrieval.retrieve import retrieve
 
         self._check()
-        return await retrieve(self._asking(), self._workspace.read, question, self._options(options, changes))
+        context = self._asking().derive(llm=None)
+        return await retrieve(context, self._workspace.read, question, self._options(options, changes))
 
     # ---- looking ---------------------------------------------------------------------------------------
 
@@ -346,39 +312,22 @@ class Engine:
 
     async def document(self, document_id: str) -> Document | None:
         """A committed document, None if there is none of that id."""
-        from stateless_rag.types import Document
-
         self._check()
         identifier("document_id", document_id)
-        row = await self._workspace.read(lambda snapshot: snapshot.document(document_id))
-        if row is None:
-            return None
-        return Document(row["text"], id=row["id"], source=row["source"], metadata=row["metadata"])
+        return await self._workspace.read(lambda snapshot: document_of(snapshot, document_id))
 
     async def entity(self, name: str) -> Entity | None:
         """The entity of that name, aliases applied."""
         self._check()
         text("name", name)
-
-        def look(snapshot: Snapshot) -> Entity | None:
-            id_ = snapshot.entity_id(name)
-            return None if id_ is None else snapshot.entities([id_]).get(id_)
-
-        return await self._workspace.read(look)
+        return await self._workspace.read(lambda snapshot: entity_of(snapshot, name))
 
     async def relations_of(self, name: str, *, limit: int = 100) -> list[Relation]:
         """The relations of an entity, heaviest first, at most `limit`."""
         self._check()
         text("name", name)
         whole("limit", limit)
-
-        def look(snapshot: Snapshot) -> list[Relation]:
-            id_ = snapshot.entity_id(name)
-            edges = [] if id_ is None else snapshot.edges([id_]).get(id_, [])
-            found = snapshot.relations([edge for edge, _ in edges]).values()
-            return sorted(found, key=lambda r: (-r.weight, r.source_key, r.target_key))[:limit]
-
-        return await self._workspace.read(look)
+        return await self._workspace.read(lambda snapshot: relations_of(snapshot, name, limit))
 
     async def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
         """The whole graph with entities and relations as payloads, for algorithms of rustworkx.
@@ -386,7 +335,7 @@ class Engine:
         Entities without relations are nodes too.
         """
         self._check()
-        return await self._workspace.read(_graph)
+        return await self._workspace.read(whole_graph)
 
     async def costs(self) -> Mapping[str, Usage]:
         """What was paid so far to build the workspace, by purpose, from its journal."""
@@ -434,18 +383,6 @@ async def _first(wait: Any, seconds: float) -> None:
             await wait
     except TimeoutError:
         return
-
-
-def _graph(snapshot: Any) -> rustworkx.PyGraph[Entity, Relation]:
-    graph: rustworkx.PyGraph[Any, Any] = snapshot.graph.to_rustworkx()
-    graph.add_nodes_from(sorted(set(snapshot.entity_ids()).difference(graph.nodes())))
-    entities = snapshot.entities(graph.nodes())
-    relations = snapshot.relations(graph.edges())
-    for index in graph.node_indices():
-        graph[index] = entities[graph[index]]
-    for index in graph.edge_indices():
-        graph.update_edge_by_index(index, relations[graph.get_edge_data_by_index(index)])
-    return graph
 
 
 async def _open(context: Context, store: Store | str | Path, name: str, *, create: bool) -> Engine:

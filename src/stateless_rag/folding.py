@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stateless_rag.errors import InvalidInput
 from stateless_rag.kinds import Entities, Fold, Kind, Pair, Relations, Row, entity_row_id
+from stateless_rag.protocols import ALIASES
 from stateless_rag.stages.merge import EntityFold, RelationFold, Resolve, resolver
 from stateless_rag.text import chunk_id_of, relation_key
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Changed", "Folding", "fold_changes"]
 
 Mentions = tuple[Sequence["EntityMention"], Sequence["RelationMention"]]
-ALIASES = 0
 
 KeyT = TypeVar("KeyT")
 FoldT = TypeVar("FoldT", bound=Fold)

@@ -64,7 +64,10 @@ values = st.recursive(
 
 
 def _field_calls(prefix: str, make: Callable[..., Any], names: list[str]) -> dict[str, Call]:
-    return {f"{prefix}({name}=)": lambda _, v, name=name: make(**{name: v}) for name in names}
+    def with_field(name: str) -> Call:
+        return lambda _, value: make(**{name: value})
+
+    return {f"{prefix}({name}=)": with_field(name) for name in names}
 
 
 def _names(kind: Any) -> list[str]:
@@ -240,7 +243,8 @@ def test_the_error_names_argument_value_and_remedy(
 
 
 async def test_one_wrong_document_keeps_the_whole_list_out(tmp_path: Any) -> None:
-    many: list[Any] = [f"Person{number} met Ada." for number in range(300)]
+    many = [f"Person{number} met Ada." for number in range(300)]
+    wrong: Any
     async with Engine.open(tmp_path) as engine:
         for wrong in (5, {"text": "x"}):
             with pytest.raises(InvalidInput, match="documents holds"):
@@ -251,13 +255,14 @@ async def test_one_wrong_document_keeps_the_whole_list_out(tmp_path: Any) -> Non
 
 
 def test_documents_are_kept_apart_from_what_they_were_made_of() -> None:
-    metadata = {"tags": ("a", "b\ud800")}
+    metadata: dict[str, Any] = {"tags": ("a", "b\ud800")}
+    wrong: dict[str, Any]
     document = Document("Ada\0", source="", metadata=metadata)
     metadata["tags"] = ("c",)
     assert (document.text, document.source, document.metadata) == ("Ada ", None, {"tags": ["a", "b\ufffd"]})
     for wrong in ({"metadata": 5}, {"id": ""}, {"source": 5}):
         with pytest.raises(InvalidDocument):
-            Document("t", **wrong)  # type: ignore[arg-type]
+            Document("t", **wrong)
 
 
 OPEN: Mapping[str, Any] = {
@@ -300,11 +305,12 @@ async def test_stores_and_pools_with_wrong_values(tmp_path: Any) -> None:
             await store.create("w", placement="moon")  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match="info"):
             await store.create("w", info={"x": object()})
+        name: Any
         for name in (5, None, [], "a b"):
             with pytest.raises(InvalidInput, match="workspace name"):
-                await store.describe(name)  # type: ignore[arg-type]
+                await store.describe(name)
             with pytest.raises(InvalidInput, match="workspace name"):
-                await Workspaces(store).close_one(name)  # type: ignore[arg-type]
+                await Workspaces(store).close_one(name)
         assert await store.names() == []
 
 

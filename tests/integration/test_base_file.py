@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -177,7 +178,7 @@ def test_candidates_are_scored_from_the_rows_beside_the_base(tmp_path: Path) -> 
     assert asked == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "short", "other rows", "not a number"])
+@pytest.mark.parametrize("damage", ["missing", "short", "other rows", "not a number", "truncated later"])
 def test_a_damaged_file_of_rows_is_not_believed(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "entity-1.base"
     base, rows = written_with_rows(path)
@@ -190,11 +191,13 @@ def test_a_damaged_file_of_rows_is_not_believed(tmp_path: Path, damage: str) -> 
         beside.write_bytes(content[:-1].tobytes())
     elif damage == "other rows":
         content[::-1].tofile(beside)
-    else:
+    elif damage == "not a number":
         np.full_like(content, np.nan).tofile(beside)
     read = read_base(path, blake2b(path.read_bytes(), digest_size=32).hexdigest(), 12, 60)
     assert read is not None
     assert (read.whole is None) == (damage in {"missing", "short"})
+    if damage == "truncated later":
+        os.truncate(beside, 100)
     view = VectorIndex.from_rows([], np.empty((0, 12), np.float32), base=read).view
     exact = VectorIndex.from_rows(list(rows), np.stack(list(rows.values()))).view
     question = np.arange(1, 13)

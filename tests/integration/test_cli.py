@@ -1,66 +1,16 @@
-"""The command line: results, JSON, exit codes, messages, Ctrl-C."""
+"""The command line: results, JSON, exit codes, messages."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stateless_rag.cli.app import run
+from integration.command_line import Cli, only_json
 from stateless_rag.cli.files import find_files
 from stateless_rag.errors import InvalidInput
-from stateless_rag.settings import Configuration, from_env
-from stateless_rag.testing import FakeOpenAIServer, Faults, ServerError
-
-PROJECT = Path(__file__).parents[2]
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run a command in this process, in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str, **environ: str) -> tuple[int, str, str]:
-        code = run(arguments, environ)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    for name in ("ada-lovelace", "analytical-engine", "jacquard-loom", "zh-alan-turing", "de-konrad-zuse"):
-        text = (PROJECT / "examples" / "corpus" / f"{name}.md").read_bytes()
-        (folder / f"{name}.md").write_bytes(text)
-    return folder
-
-
-@pytest.fixture
-def server() -> Iterator[FakeOpenAIServer]:
-    fake = FakeOpenAIServer()
-    with fake.in_thread():
-        yield fake
-
-
-def only_json(out: str) -> Any:
-    assert out.endswith("\n")
-    assert out.count("\n") == 1
-    return json.loads(out)
-
-
-# ---- the way through ------------------------------------------------------------------------------------
 
 
 def test_ingest_query_status_delete(cli: Cli, corpus: Path) -> None:
@@ -199,9 +149,6 @@ def test_passages_are_numbered_as_references_are(cli: Cli, corpus: Path) -> None
     assert all(", similarity 0." in line for line in shown)
 
 
-# ---- workspaces ----------------------------------------------------------------------------------------
-
-
 def test_workspaces(cli: Cli, corpus: Path) -> None:
     assert cli("ingest", "corpus/jacquard-loom.md", "-w", "one")[0] == 0
     assert cli("workspaces", "create", "two", "--placement", "own")[0] == 0
@@ -221,9 +168,6 @@ def test_workspaces(cli: Cli, corpus: Path) -> None:
     assert cli("workspaces", "drop", "two", "--yes")[0] == 0
     code, _, err = cli("query", "What?", "-w", "two")
     assert (code, "workspaces list" in err) == (1, True)
-
-
-# ---- errors and exit codes -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -271,165 +215,7 @@ def test_a_store_in_use_names_its_holder(cli: Cli, corpus: Path) -> None:
     assert cli("ingest", "corpus")[0] == 0
 
 
-# ---- the environment -----------------------------------------------------------------------------------
-
-
-def test_the_environment_becomes_a_configuration() -> None:
-    assert from_env({}) == Configuration()
-    assert from_env({"OPENAI_API_KEY": " ", "STATELESS_RAG_ROOT": ""}).offline
-    found = from_env(
-        {"OPENAI_API_KEY": "secret", "STATELESS_RAG_LLM_CALLS": "3", "STATELESS_RAG_WORKSPACE": "w"}
-    )
-    assert (found.api_key, found.llm_calls, found.workspace, found.offline) == ("secret", 3, "w", False)
-    assert "secret" not in repr(found)
-    for wrong in ("0", "-1", "many", "²"):
-        with pytest.raises(InvalidInput, match="STATELESS_RAG_LLM_CALLS"):
-            from_env({"STATELESS_RAG_LLM_CALLS": wrong})
-
-
-def test_a_wrong_environment_is_an_error_not_a_traceback(cli: Cli) -> None:
-    code, _, err = cli("status", STATELESS_RAG_LLM_CALLS="many")
-    assert code == 1
-    assert err.startswith("error: STATELESS_RAG_LLM_CALLS")
-
-
-def test_with_a_server_the_llm_extracts_and_answers(cli: Cli, corpus: Path, server: FakeOpenAIServer) -> None:
-    keyed = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.base_url, "STATELESS_RAG_ROOT": "other"}
-    code, out, _ = cli("ingest", "corpus/ada-lovelace.md", **keyed)
-    assert code == 0
-    assert "extract:" in out
-    code, out, _ = cli("query", "Who was Ada?", "--stream", **keyed)
-    assert code == 0
-    assert "Who was Ada?" in out  # the fake LLM quotes the question
-    assert "[1] corpus/ada-lovelace.md, characters 0–" in out
-    # Without a key the recorded embedding model cannot be asked, and the message says so.
-    code, _, err = cli("query", "Who was Ada?", STATELESS_RAG_ROOT="other")
-    assert code == 1
-    assert "text-embedding-3-small" in err
-    assert "OPENAI_API_KEY" in err
-    assert cli("status", STATELESS_RAG_ROOT="other")[0] == 0
-
-
-def test_a_workspace_made_offline_keeps_its_embedder(
-    cli: Cli, corpus: Path, server: FakeOpenAIServer
-) -> None:
-    cli("ingest", "corpus/ada-lovelace.md")
-    code, _, err = cli("query", "Who was Ada?", OPENAI_BASE_URL=server.base_url)
-    assert code == 0
-    assert "stays with it" in err
-    assert not [record for record in server.log if "embeddings" in record.path]
-
-
-def test_failed_documents_are_shown_and_resumed(cli: Cli, corpus: Path) -> None:
-    faults = Faults.matching("Jacquard", ServerError(status=400), times=1)
-    fake = FakeOpenAIServer(faults=faults)
-    keyed = {"OPENAI_API_KEY": "k"}
-    with fake.in_thread():
-        keyed["OPENAI_BASE_URL"] = fake.base_url
-        code, out, err = cli("ingest", "corpus/jacquard-loom.md", "corpus/ada-lovelace.md", **keyed)
-        assert code == 3
-        assert "1 failed" in out
-        assert "stateless-rag resume --root stateless-rag-data --workspace default" in err
-        code, out, _ = cli("status", "--failed")
-        assert code == 0
-        assert "tried 1 time: ProviderRejected" in out
-        code, out, _ = cli("resume", "--json", **keyed)
-        assert code == 0
-        assert only_json(out)["counts"] == {"processed": 1}
-
-
-# ---- processes -----------------------------------------------------------------------------------------
-
-
 def test_version(cli: Cli) -> None:
     import stateless_rag
 
     assert cli("--version") == (0, f"stateless-rag {stateless_rag.__version__}\n", "")
-
-
-def test_the_encoding_script_explains_itself(tmp_path: Path) -> None:
-    script = str(PROJECT / "scripts" / "build_encoding.py")
-
-    def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, script, *arguments], capture_output=True, text=True, timeout=60
-        )
-
-    told = run_script("--help")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "npm pack js-tiktoken" in told.stdout
-    missing = run_script(str(tmp_path / "gone.js"))
-    assert missing.returncode == 1
-    assert "gone.js cannot be read" in missing.stderr
-
-
-def test_python_m_and_help() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "stateless_rag", "--help"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0
-    assert "Exit codes: 0 done; 1 error; 2 wrong usage; 3 some" in done.stdout
-
-
-def test_ctrl_c_leaves_a_workspace_that_resumes(cli: Cli, corpus: Path, tmp_path: Path) -> None:
-    with FakeOpenAIServer(latency=30.0).in_thread() as slow:
-        environ = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": slow.base_url}
-        child = subprocess.Popen(
-            [sys.executable, "-m", "stateless_rag", "ingest", "corpus"],
-            cwd=tmp_path,
-            env=environ,
-            # Where the tests run in the background, SIGINT may be ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            until = time.monotonic() + 60
-            while not slow.log and time.monotonic() < until:
-                time.sleep(0.05)
-            child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=60)
-        finally:
-            child.kill()
-            child.wait()
-    assert child.returncode == 130
-    assert out == ""
-    assert "Traceback" not in err
-    assert "stateless-rag resume --root stateless-rag-data --workspace default" in err
-    assert only_json(cli("status", "--json")[1])["workspace"]["documents"]["pending"] == 5
-    with FakeOpenAIServer().in_thread() as quick:
-        code, out, _ = cli("resume", "--json", OPENAI_API_KEY="k", OPENAI_BASE_URL=quick.base_url)
-    assert code == 0
-    assert only_json(out)["counts"] == {"processed": 5}
-
-
-def test_the_demo_runs_twice(tmp_path: Path) -> None:
-    said = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, str(PROJECT / "examples" / "demo.py"), str(tmp_path / "demo")],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        )
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
-    assert "36 documents ready (0 unchanged" in said[0]
-    assert "36 documents ready (36 unchanged" in said[1]
-    assert said[1].count("Entities that led there:") == 3
-    assert "characters 0–" in said[1]
-
-
-def test_the_demo_streams_an_answer_with_a_server(tmp_path: Path, server: FakeOpenAIServer) -> None:
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "examples" / "demo.py"), str(tmp_path / "demo")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.base_url},
-    )
-    assert done.returncode == 0, done.stdout
-    assert "36 documents ready" in done.stdout
-    assert sum(record.stream for record in server.log) == 3

@@ -73,9 +73,12 @@ async def test_the_last_engine_frees_the_views(store: Store) -> None:
     one, other = await engine_on(store), await engine_on(store)
     await one.insert(Document(TEXT, id="d"))
     held = await dump(other)
-    vectors = one._workspace._view.vectors["entity"].delta.matrix
+    vectors = one._workspace.view.vectors["entity"].delta.matrix
     assert store.memory("a") > vectors.nbytes > 0
-    freed = [weakref.ref(vectors), weakref.ref(one._workspace._view.graph.base.relations)]
+    freed: list[weakref.ref[Any]] = [
+        weakref.ref(vectors),
+        weakref.ref(one._workspace.view.graph.base.relations),
+    ]
     del vectors
     await one.close()
     await one.close()

@@ -13,9 +13,9 @@ from laws.generators import WordTokenizer
 from stateless_rag.engine import Engine
 from stateless_rag.protocols import Snapshot, VectorKind
 from stateless_rag.settings import ExtractSettings, Settings, StoreSettings
+from stateless_rag.stores.duckdb.committing import Committer
 from stateless_rag.stores.duckdb.segments import Segments
 from stateless_rag.stores.duckdb.store import Store
-from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 from stateless_rag.stores.faiss import VectorIndex
 from stateless_rag.stores.graph import GraphView
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -111,7 +111,7 @@ PLACES: tuple[tuple[Any, str, int], ...] = (
     (VectorIndex, "apply", 2),
     (Segments, "advance", 0),
     (GraphView, "apply", 0),
-    (DuckWorkspace, "_apply", 0),
+    (Committer, "_apply", 0),
 )
 
 
@@ -127,7 +127,7 @@ async def test_an_error_leaves_no_trace_and_readers_see_the_last_revision(
     before = await workspace.read(seen)
 
     def read() -> list[Any]:
-        found: list[Any] = store.in_reader(lambda: workspace._reading(seen)).result()
+        found: list[Any] = store.in_reader(lambda: workspace._reader.read_basis(seen)).result()
         return found
 
     meanwhile: list[Any] = []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stateless_rag.engine import Engine
+from stateless_rag.errors import StoreError
 from stateless_rag.protocols import Journal, JournalEntry, LLMReply
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.store import Store
@@ -108,3 +109,72 @@ async def test_put_returns_when_a_crash_would_not_lose_the_entry(
     second.go.set()
     assert await putting == expected
     assert await kept(engine._workspace.journal) == expected
+
+
+async def test_replies_that_are_new_are_not_looked_up_and_known_ones_are_found(tmp_path: Path) -> None:
+    """Of what is there only hashes are held; they tell the same in the process that wrote it and in the next."""
+
+    def entry(name: str) -> JournalEntry:
+        return JournalEntry(
+            digest=name * 32, purpose="extract", model="model", reply=LLMReply(text=name), usage=USAGE
+        )
+
+    async def found(journal: Journal, name: str) -> str | None:
+        reply = await journal.get(name * 32)
+        return reply.text if reply else None
+
+    async with Store.open(tmp_path / "root") as store:
+        engine = await open_engine(store)
+        workspace: Any = engine._workspace
+        await workspace.journal.put(entry("a"))  # before anybody asked
+        assert [await found(workspace.journal, name) for name in "ab"] == ["a", None]
+        await workspace.journal.put(entry("b"))
+        assert [await found(workspace.journal, name) for name in "abc"] == ["a", "b", None]
+        selected: list[str] = []
+        select = workspace.select
+
+        def noting(statement: str, *parameters: Any, **names: str) -> Any:
+            selected.append(statement)
+            return select(statement, *parameters, **names)
+
+        workspace.select = noting
+        assert [await found(workspace.journal, name) for name in "cde"] == [None] * 3
+        assert selected == []
+        await engine.close()
+    async with Store.open(tmp_path / "root") as store:
+        engine = await open_engine(store)
+        journal = engine._workspace.journal
+        assert [await found(journal, name) for name in "abc"] == ["a", "b", None]
+        await engine.close()
+
+
+async def test_an_error_of_one_look_up_is_told_and_the_next_one_works(engine: Engine) -> None:
+    workspace: Any = engine._workspace
+    await put_reply(workspace.journal)
+    select = workspace.select
+
+    def failing(*_: Any, **__: Any) -> Any:
+        workspace.select = select
+        raise MemoryError("no memory")
+
+    workspace.select = failing
+    with pytest.raises(MemoryError):
+        await asyncio.wait_for(workspace.journal.get("d" * 32), 5)
+    assert (await kept(workspace.journal))[0] == "Ada met Babbage."
+
+
+async def test_a_put_after_one_that_came_to_nothing_is_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that cannot even begin fails those who wait for it, and nobody after them."""
+    workspace: Any = engine._workspace
+
+    def refused(*_: Any) -> Any:
+        raise StoreError("no connection")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(workspace.database), "_transaction", refused)
+        with pytest.raises(StoreError, match="no connection"):
+            await asyncio.wait_for(put_reply(workspace.journal), 5)
+    await put_reply(workspace.journal)
+    assert (await kept(workspace.journal))[0] == "Ada met Babbage."

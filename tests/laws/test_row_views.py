@@ -86,3 +86,9 @@ def test_evidence_is_the_set_of_pairs(
         expected = {row: sorted(chunk for own, chunk in model if own == row) for row in rows}
         assert view.chunks_of(rows, limit) == {row: own[:limit] for row, own in expected.items() if own}
         assert {*zip(*(array.tolist() for array in view.pairs()), strict=True)} == model
+
+
+def test_a_column_may_hold_more_text_than_offsets_of_32_bits_reach() -> None:
+    view = ColumnView.empty(Codec(_encode, _decode)).apply({n: ("text", n) for n in range(9)})
+    assert view._base.schema.field("text").type == pa.large_string()
+    assert view.get([3]) == {3: ("text", 3)}

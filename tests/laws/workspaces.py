@@ -107,7 +107,7 @@ def check_no_orphans(found: dict[str, Any]) -> None:
 
 def check_views(engine: Engine, found: dict[str, Any]) -> None:
     """What is held in memory for searching is what the tables say."""
-    view = engine._workspace._view
+    view = engine._workspace.view
     for kind, table in KINDS:
         held = view.vectors.get(kind)
         ids = [] if held is None else held.ids().tolist()

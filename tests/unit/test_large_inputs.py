@@ -18,6 +18,7 @@ from stateless_rag.ingest.source import groups_of, submit
 from stateless_rag.limits import Limits
 from stateless_rag.protocols import Embeddings, LLMReply, LLMRequest
 from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
+from stateless_rag.providers.terms import find_terms
 from stateless_rag.settings import CallSettings, ExtractSettings, Settings
 from stateless_rag.stages.extract import LLMExtractor
 from stateless_rag.types import Chunk
@@ -187,16 +188,13 @@ async def test_a_long_reply_is_parsed_in_a_thread(
 async def test_the_built_in_extractor_reads_long_chunks_in_a_thread(
     sentences: int, in_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stateless_rag.providers import cooccurrence
-
     threads: list[threading.Thread] = []
-    real = cooccurrence.find_terms
 
     def find(*given: Any) -> Any:
         threads.append(threading.current_thread())
-        return real(*given)
+        return find_terms(*given)
 
-    monkeypatch.setattr(cooccurrence, "find_terms", find)
+    monkeypatch.setattr("stateless_rag.providers.cooccurrence.find_terms", find)
     text = "Ada Lovelace met Charles Babbage. " * sentences
     found = await CooccurrenceExtractor().extract(make(), piece(text))
     assert found.entities
@@ -214,8 +212,6 @@ class Desk:
 async def test_a_long_text_is_cleaned_and_hashed_in_a_thread(
     length: int, in_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stateless_rag.ingest import source
-
     threads = 0
     real = asyncio.to_thread
 
@@ -224,7 +220,7 @@ async def test_a_long_text_is_cleaned_and_hashed_in_a_thread(
         threads += 1
         return await real(function, *given)
 
-    monkeypatch.setattr(source.asyncio, "to_thread", noted)
+    monkeypatch.setattr(asyncio, "to_thread", noted)
     groups = [group async for group in groups_of("a" * length)]
     assert threads == in_thread and len(groups[0][0].text) == length
     await submit(Desk(), groups[0], "t", claimed=True)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def plain(parsed: ParsedReply) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", cases("text"))
 def test_text_replies(case: dict[str, Any]) -> None:
-    assert plain(parse_records(case["reply"])) == case["expected"]
+    assert plain(parse_records(case["reply"], cut=case.get("cut", False))) == case["expected"]
 
 
 @pytest.mark.parametrize("case", cases("json"))
@@ -63,7 +63,7 @@ def test_the_form_of_a_reply_is_told_by_looking(case: dict[str, Any]) -> None:
         "inside another object",
     }
     if case["title"] not in shapeless:
-        assert plain(parse_reply(case["reply"])) == case["expected"]
+        assert plain(parse_reply(case["reply"], cut=case.get("cut", False))) == case["expected"]
 
 
 # ---- laws ----------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_no_reply_is_too_strange(reply: str) -> None:
 def test_of_a_text_that_was_cut_off_whole_records_are_used(entities: Any, relations: Any, data: Any) -> None:
     text = "\n".join(lines_of(entities, relations))
     cut = data.draw(st.integers(0, len(text)))
-    parsed = parse_records(text[:cut])
+    parsed = parse_records(text[:cut], cut=True)
     assert [*parsed.entities] == entities[: len(parsed.entities)]
     assert [*parsed.relations] == relations[: len(parsed.relations)]
     assert len(parsed.entities) + len(parsed.relations) >= text[:cut].count("\n")
@@ -189,7 +189,7 @@ def test_of_an_object_that_was_cut_off_whole_items_are_used(entities: Any, relat
     [DELIMITER, "<|#|>a", "entity", "entity<|#|>a", "<", "|", "(", " ", ".", "\n", "<|>", "<p ", "x entity "],
 )
 def test_a_megabyte_of_junk_takes_no_time_to_speak_of(piece: str) -> None:
-    parsed = parse_records("entity<|#|>Ada<|#|>Person<|#|>" + piece * (1_000_000 // len(piece)))
+    parsed = parse_records("entity<|#|>Ada<|#|>Person<|#|>" + piece * (1_000_000 // len(piece)), cut=True)
     assert [name for name, *_ in parsed.entities] == (["Ada"] if piece == "." else [])
     assert parsed.warnings or parsed.entities
     assert parsed.relations == ()

@@ -35,7 +35,8 @@ async def test_what_it_was_told_and_what_it_learns() -> None:
         7,
     )
     await embedder.embed([], role="document")
-    assert embedder.dimension is None
+    before = embedder.dimension
+    assert before is None
     context = Context.create(embedder=embedder)
     assert (await embed_texts(context, ["a", "bc"], role="document")).tolist() == [[1, 1], [2, 1]]
     assert (await embed_texts(context, ["a", "bc"], role="query")).tolist() == [[4, 1], [5, 1]]

@@ -89,6 +89,17 @@ def test_offsets_are_where_tokens_begin(tokenizer: O200kTokenizer, text: str) ->
     assert offsets == encoding.decode_with_offsets(encoding.encode_ordinary(readable))[1]
 
 
+@given(lines=st.lists(NASTY.map(lambda text: text.replace("\n", " ").replace("\r", " ")), max_size=12))
+def test_lines_count_alone_as_together(tokenizer: O200kTokenizer, lines: list[str]) -> None:
+    assert tokenizer.count_lines(lines) == [tokenizer.count(f"{line}\n") for line in lines]
+
+
+def test_more_lines_than_are_encoded_in_one_go(tokenizer: O200kTokenizer) -> None:
+    lines = [f'{{"entity": "Ada {n}", "description": "{"word " * (n % 50)}"}}' for n in range(2_000)]
+    lines[700] = "long " * 20_000
+    assert tokenizer.count_lines(lines) == [tokenizer.count(f"{line}\n") for line in lines]
+
+
 def test_offsets_in_characters_that_tokens_cut(tokenizer: O200kTokenizer) -> None:
     text = "x 👨‍👩‍👧 世界"
     offsets = [int(offset) for offset in tokenizer.offsets(text)]

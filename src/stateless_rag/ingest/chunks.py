@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunks"]
 
-_FEWEST_WORKERS = 32
+_FEWEST_WORKERS = 64
+_WORKERS_PER_SLOT = 4  # the others wait for the journal, which takes many replies in one go
 
 
 class Chunks:
@@ -30,7 +31,7 @@ class Chunks:
         self._workspace = workspace
         self._ready = ready
         self._waiting: asyncio.Queue[tuple[Work, Chunk] | None] = asyncio.Queue()
-        self.workers = max(_FEWEST_WORKERS, 2 * context.limits.capacity("llm"))
+        self.workers = max(_FEWEST_WORKERS, _WORKERS_PER_SLOT * context.limits.capacity("llm"))
 
     # ---- cutting ---------------------------------------------------------------------------------------
 

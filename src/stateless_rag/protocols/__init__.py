@@ -21,6 +21,7 @@ from stateless_rag.protocols.providers import (
 from stateless_rag.protocols.reading import Hit, Snapshot, VectorKind
 from stateless_rag.protocols.workspace import Workspace
 from stateless_rag.protocols.writing import (
+    ALIASES,
     Basis,
     Change,
     ChunkRow,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from stateless_rag.protocols.providers import Vectors as Vectors
 
 __all__ = [
+    "ALIASES",
     "LLM",
     "Basis",
     "Change",

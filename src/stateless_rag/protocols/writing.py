@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stateless_rag.types import Chunk, Entity, EntityMention, Relation, RelationMention
 
 __all__ = [
+    "ALIASES",
     "Basis",
     "Change",
     "ChunkRow",
@@ -19,6 +20,9 @@ __all__ = [
     "EntityRow",
     "RelationRow",
 ]
+
+ALIASES = 0
+"""Stands for the aliases among the ids that a commit read or touched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

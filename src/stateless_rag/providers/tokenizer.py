@@ -93,8 +93,9 @@ class O200kTokenizer:
 
         encoding, lengths = self._encoding()
         text = _SURROGATE.sub("\ufffd", "".join([f"{line}\n" for line in lines]))
-        if len(lines) == 1:
-            return [self._count(text)]
+        # What follows a line feed may belong to its token if it is a slash or white space.
+        if len(lines) == 1 or not all(line.lstrip()[:1] == line[:1] not in {"", "/"} for line in lines):
+            return [self._count(f"{line}\n") for line in lines]
         tokens = encoding.encode_to_numpy(text, disallowed_special=())
         stops = np.cumsum(lengths[tokens])
         ends = np.cumsum([1 + len(line.encode("utf-8", "surrogatepass")) for line in lines])
@@ -147,7 +148,8 @@ def read_ranks(packed: bytes) -> dict[bytes, int]:
     found = hashlib.sha256(text).hexdigest()
     if found != _SHA256:
         raise StatelessRagError(f"o200k_base.tiktoken has sha256 {found} instead of {_SHA256}: {advice}")
-    return {a2b_base64(token): int(rank) for token, rank in (line.split() for line in text.splitlines())}
+    tokens = text.split()[::2]  # each is followed by its rank, and ranks count up from 0
+    return dict(zip(map(a2b_base64, tokens), range(len(tokens)), strict=True))
 
 
 def _build() -> tuple[tiktoken.Encoding, NDArray[np.int64]]:

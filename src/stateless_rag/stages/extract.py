@@ -207,7 +207,7 @@ def _fits(context: Context, request: LLMRequest) -> bool:
 
 
 def _parsed(reply: LLMReply) -> ParsedReply:
-    parsed = parse_reply(reply.text)
+    parsed = parse_reply(reply.text, cut=reply.truncated)
     if not reply.truncated:
         return parsed
     return replace(parsed, warnings=_sum(parsed.warnings.items(), [("truncated", 1)]))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from html import unescape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -92,22 +93,22 @@ class ParsedReply:
     complete: bool = False
 
 
-def parse_reply(reply: str) -> ParsedReply:
-    """The records of a reply in whichever form it is written."""
+def parse_reply(reply: str, *, cut: bool = False) -> ParsedReply:
+    """The records of a reply in whichever form it is written. `cut`: the provider says that it was cut off."""
     starts, keyed = _JSON_START.match(reply), _JSON_KEY.search(reply)
     if DELIMITER in reply:
-        return parse_json(reply) if starts and keyed else parse_records(reply)
-    return parse_json(reply) if starts or keyed else parse_records(reply)
+        return parse_json(reply) if starts and keyed else parse_records(reply, cut=cut)
+    return parse_json(reply) if starts or keyed else parse_records(reply, cut=cut)
 
 
 # ---- text mode -----------------------------------------------------------------------------------------
 
 
-def parse_records(reply: str) -> ParsedReply:
+def parse_records(reply: str, *, cut: bool = False) -> ParsedReply:
     """The records of a reply in text mode.
 
-    A last line that neither a line break, a completion marker nor the end of a sentence follows may have been
-    cut off, and is left out.
+    The last line of a reply that was `cut` off is left out, unless a line break, a completion marker or the end
+    of a sentence follows it.
     """
     found = _Collector()
     text, complete = _without_marks(found.bounded(reply))
@@ -116,7 +117,7 @@ def parse_records(reply: str) -> ParsedReply:
         if not line or _FENCE.fullmatch(line):
             continue
         rows = _whole_row(line) or _rows(line)
-        if number == len(lines) and not complete and not _WHOLE_END.search(line):
+        if cut and number == len(lines) and not complete and not _WHOLE_END.search(line):
             found.warn("cut off")
             rows = rows[:-1]
         for row in rows:
@@ -296,6 +297,8 @@ def split_keywords(*texts: str) -> tuple[str, ...]:
 
 
 def _name(name: str) -> str:
+    if "&" in name:
+        name = unescape(name[: 4 * 256])
     if "<" in name:
         name = _MARKUP.sub(" ", name[: 4 * 256])
     name = normalize_name(name[: 4 * 256])
@@ -312,5 +315,6 @@ def _type(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    text = clean_text(text[:_DESCRIPTION_LIMIT])
+    text = text[:_DESCRIPTION_LIMIT]
+    text = clean_text(unescape(text) if "&" in text else text)
     return " ".join((_MARKUP.sub(" ", text) if "<" in text else text).split())

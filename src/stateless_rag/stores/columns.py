@@ -52,12 +52,13 @@ class ColumnView(Generic[Row]):
     def from_table(cls, codec: Codec[Row], ids: Ids, table: pa.Table) -> ColumnView[Row]:
         """A view of rows in any order; ids occur once."""
         order = np.argsort(ids)
-        return cls(codec, ids[order], table.take(pa.array(order)).combine_chunks())
+        taken = table.cast(_wide(table.schema)).take(pa.array(order))
+        return cls(codec, ids[order], taken.combine_chunks())
 
     @classmethod
     def empty(cls, codec: Codec[Row]) -> ColumnView[Row]:
         """A view without rows."""
-        return cls(codec, id_array(()), pa.table(dict(codec.encode([]))))
+        return cls.from_table(codec, id_array(()), pa.table(dict(codec.encode([]))))
 
     @property
     def nbytes(self) -> int:
@@ -97,3 +98,10 @@ class ColumnView(Generic[Row]):
         more = pa.table(dict(self.codec.encode(list(there.values()))))
         table = pa.concat_tables([self._base.filter(pa.array(keep)), more.cast(self._base.schema)])
         return ColumnView.from_table(self.codec, np.concatenate([self._ids[keep], id_array(there)]), table)
+
+
+def _wide(schema: pa.Schema) -> pa.Schema:
+    """The schema with offsets of 64 bits: a column may hold more than 2 GiB of text."""
+    return pa.schema(
+        [field.with_type(pa.large_string()) if field.type == pa.string() else field for field in schema]
+    )

@@ -172,8 +172,13 @@ class FakeOpenAIServer:
         assert task is not None  # noqa: S101  (a coroutine runs in a task)
         self._connections.add(task)
         try:
+            # Cancelled only when the server ends; raised further, asyncio would print it as an error.
             with suppress(
-                ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError
+                ConnectionError,
+                asyncio.IncompleteReadError,
+                asyncio.LimitOverrunError,
+                ValueError,
+                asyncio.CancelledError,
             ):
                 while await self._exchange(reader, writer):
                     pass

@@ -17,7 +17,7 @@ from stateless_rag.stores.duckdb.connection import Connection, attach_statement
 from stateless_rag.stores.duckdb.database import Cursor, Database, store_error
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION, migrate
 from stateless_rag.stores.duckdb.names import schema_name
-from stateless_rag.stores.duckdb.workspace import WorkspaceRecord
+from stateless_rag.stores.duckdb.record import WorkspaceRecord
 
 __all__ = ["Catalog"]
 

@@ -47,6 +47,9 @@ class DuckJournal:
         self._flush: Future[Any] | None = None
         self._wanted: dict[str, Future[LLMReply | None]] = {}
         self._looking = False
+        # Hashes of the digests of all replies, once one was asked for: most that are asked for are new.
+        self._known: set[int] = set()
+        self._learned = False
         self.flights = Flights()
 
     # ---- replies ---------------------------------------------------------------------------------------
@@ -55,6 +58,8 @@ class DuckJournal:
         await settled(self._append(entry))
 
     async def get(self, digest: str) -> LLMReply | None:
+        if self._learned and hash(digest) not in self._known:
+            return None
         with self._lock:
             future = self._wanted.get(digest)
             if future is None:
@@ -71,17 +76,29 @@ class DuckJournal:
 
     def _append(self, entry: JournalEntry) -> Future[Any]:
         with self._lock:
-            self._entries.append((entry, self._wall()))
-            if self._flush is None:
-                batch = self._entries
-                self._flush = self._workspace.write(Write(lambda cursor: self._write(cursor, batch)))
-            return self._flush
+            batch, begun = self._entries, self._flush
+            flush = begun or self._workspace.write(
+                Write(lambda cursor: self._write(cursor, batch), lambda _: self._written(batch))
+            )
+            self._flush = flush
+            batch.append((entry, self._wall()))
+        if begun is None:  # also if the write comes to nothing before it has begun
+            flush.add_done_callback(lambda _: self._close(batch))
+        return flush
 
-    def _write(self, cursor: Cursor, batch: list[tuple[JournalEntry, float]]) -> None:
+    def _close(self, batch: list[tuple[JournalEntry, float]]) -> None:
+        """From here on entries go to another batch."""
         with self._lock:
             if self._entries is batch:
                 self._entries = []
                 self._flush = None
+
+    def _written(self, batch: list[tuple[JournalEntry, float]]) -> None:
+        with self._lock:
+            self._known.update(hash(entry.digest) for entry, _ in batch)
+
+    def _write(self, cursor: Cursor, batch: list[tuple[JournalEntry, float]]) -> None:
+        self._close(batch)
         self._workspace.ensure_tables(cursor)
         entries = [entry for entry, _ in batch]
         append(
@@ -108,19 +125,27 @@ class DuckJournal:
                     self._looking = False
                     return
             try:
-                found = self._workspace.select("journal", list(wanted))
-            except StoreError as error:
+                if not self._learned:
+                    self._learn()
+                found = self._replies(list(wanted))
+            except Exception as error:  # noqa: BLE001 -- whatever it is, who waits is told
                 for future in wanted.values():
                     future.set_exception(error)
                 continue
-            replies = {
-                row[0]: LLMReply(
-                    text=row[1], prompt_tokens=row[2], completion_tokens=row[3], truncated=row[4]
-                )
-                for row in found
-            }
             for digest, future in wanted.items():
-                future.set_result(replies.get(digest))
+                future.set_result(found.get(digest))
+
+    def _replies(self, digests: list[str]) -> dict[str, LLMReply]:
+        return {
+            row[0]: LLMReply(text=row[1], prompt_tokens=row[2], completion_tokens=row[3], truncated=row[4])
+            for row in self._workspace.select("journal", digests)
+        }
+
+    def _learn(self) -> None:
+        digests = self._workspace.select("journaled")
+        with self._lock:  # what was written since is in the set already
+            self._known.update(hash(row[0]) for row in digests)
+            self._learned = True
 
     def _refuse(self, error: StoreError) -> None:
         """No thread can look: tell all who wait, and let the next one try again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +24,10 @@ __all__ = [
     "document_row",
     "entity_codec",
     "entity_row",
-    "from_source",
     "mentions",
-    "passage_codec",
-    "passage_of",
+    "passage",
+    "piece_codec",
+    "piece_of",
     "relation_codec",
     "relation_row",
     "source_codec",
@@ -40,6 +39,8 @@ __all__ = [
 
 SEPARATOR = "\x1f"
 Source = tuple["str | None", str]
+Piece = tuple[str, str, int, int, int, str, int]
+_PIECE = ("chunk_id", "document_id", "ordinal", "start", "stop", "text", "tokens")
 
 
 # ---- reading -------------------------------------------------------------------------------------------
@@ -309,9 +310,9 @@ def relation_codec() -> Codec[Relation]:
     return Codec(_relation_columns, _relation)
 
 
-def passage_codec() -> Codec[Passage]:
-    """How the view holds chunks: as passages, but for what their documents know of them."""
-    return Codec(_passage_columns, _passage)
+def piece_codec() -> Codec[Piece]:
+    """How the view holds chunks: what passages are made of, but for what their documents know."""
+    return Codec(_piece_columns, tuple)
 
 
 def source_codec() -> Codec[Source]:
@@ -324,19 +325,9 @@ def source_id(document_id: str) -> int:
     return stable_id("document", document_id)
 
 
-def passage_of(chunk: Chunk) -> Passage:
+def piece_of(chunk: Chunk) -> Piece:
     """A chunk as the view holds it."""
-    return Passage(
-        chunk_id=chunk.id,
-        document_id=chunk.document_id,
-        source=None,
-        ordinal=chunk.ordinal,
-        start=chunk.start,
-        stop=chunk.stop,
-        text=chunk.text,
-        tokens=chunk.tokens,
-        score=0.0,
-    )
+    return chunk.id, chunk.document_id, chunk.ordinal, chunk.start, chunk.stop, chunk.text, chunk.tokens
 
 
 def source_of(document: DocumentRow) -> Source:
@@ -344,36 +335,27 @@ def source_of(document: DocumentRow) -> Source:
     return document.source, _metadata(document.metadata)
 
 
-def from_source(passage: Passage, source: Source) -> Passage:
-    """A passage with what its document knows of it."""
-    return replace(passage, source=source[0], metadata=json.loads(source[1]))
-
-
-def _passage_columns(passages: Sequence[Passage]) -> dict[str, Any]:
-    return {
-        "chunk_id": _text(passage.chunk_id for passage in passages),
-        "document_id": _text(passage.document_id for passage in passages),
-        "ordinal": _small(passage.ordinal for passage in passages),
-        "start": _integers(passage.start for passage in passages),
-        "stop": _integers(passage.stop for passage in passages),
-        "text": _text(passage.text for passage in passages),
-        "tokens": _small(passage.tokens for passage in passages),
-    }
-
-
-def _passage(values: Sequence[Any]) -> Passage:
-    chunk_id, document_id, ordinal, start, stop, text, tokens = values
+def passage(piece: Piece, source: Source) -> Passage:
+    """A chunk with what its document knows of it."""
+    chunk_id, document_id, ordinal, start, stop, text, tokens = piece
     return Passage(
         chunk_id=chunk_id,
         document_id=document_id,
-        source=None,
+        source=source[0],
         ordinal=ordinal,
         start=start,
         stop=stop,
         text=text,
         tokens=tokens,
         score=0.0,
+        metadata=json.loads(source[1]),
     )
+
+
+def _piece_columns(pieces: Sequence[Piece]) -> dict[str, Any]:
+    types = (pa.string(), pa.string(), pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.int32())
+    columns = list(zip(*pieces, strict=True)) or [()] * len(types)
+    return {name: pa.array(column, type_) for name, column, type_ in zip(_PIECE, columns, types, strict=True)}
 
 
 def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class Segments:
         for kind, index in self._indexes.items():
             index.restore(views[kind])
 
+    def clear(self) -> None:
+        """Free the memory; for closing."""
+        self._indexes = {}
+
     def compact_if_needed(self) -> None:
         """Start a compaction in a thread of the store, unless one is under way."""
         if any(index.needs_compaction() for index in self._indexes.values()) and self._busy.acquire(
@@ -137,7 +141,8 @@ class Segments:
 
     def _compact_one(self, kind: VectorKind, index: VectorIndex) -> None:
         # What is committed: the index may hold rows of a commit that is rolled back yet.
-        revision, view = self._workspace.committed_view(kind)
+        committed = self._workspace.view
+        revision, view = committed.revision, committed.vectors.get(kind)
         if view is None:
             return
         name = f"{kind}-{revision}.base"

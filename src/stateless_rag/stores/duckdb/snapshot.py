@@ -12,7 +12,7 @@ import numpy as np
 
 from stateless_rag.protocols import ChunkRow, DocumentRow, EntityRow, Hit, RelationRow, VectorKind
 from stateless_rag.stores.duckdb import rows
-from stateless_rag.stores.duckdb.rows import from_source, source_id
+from stateless_rag.stores.duckdb.rows import source_id
 from stateless_rag.text import entity_key, stable_id
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ class DuckSnapshot:
         return self._view.relations.get(ids)
 
     def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
-        found = self._view.passages.get(ids)
-        sources = self._view.sources.get([source_id(row.document_id) for row in found.values()])
-        return {id_: from_source(row, sources[source_id(row.document_id)]) for id_, row in found.items()}
+        pieces = self._view.pieces.get(ids)
+        documents = {id_: source_id(piece[1]) for id_, piece in pieces.items()}
+        sources = self._view.sources.get(documents.values())
+        return {id_: rows.passage(piece, sources[documents[id_]]) for id_, piece in pieces.items()}
 
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         found = self.document_rows([document_id])

@@ -24,9 +24,10 @@ from stateless_rag.stores.duckdb.describing import describe
 from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.stores.duckdb.lock import RootLock
 from stateless_rag.stores.duckdb.names import check_name
+from stateless_rag.stores.duckdb.record import workspace_statements
 from stateless_rag.stores.duckdb.residents import Residents
 from stateless_rag.stores.duckdb.statements import load_statements
-from stateless_rag.stores.duckdb.workspace import DuckWorkspace, workspace_statements
+from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["Store"]

@@ -20,7 +20,7 @@ from stateless_rag.text import chunk_id_of, chunk_row_id
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.faiss.segments import VectorView
-    from stateless_rag.types import Entity, Passage, Relation
+    from stateless_rag.types import Entity, Relation
 
 __all__ = ["View"]
 
@@ -38,7 +38,7 @@ class View:
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     entities: ColumnView[Entity] = field(default_factory=lambda: ColumnView.empty(rows.entity_codec()))
     relations: ColumnView[Relation] = field(default_factory=lambda: ColumnView.empty(rows.relation_codec()))
-    passages: ColumnView[Passage] = field(default_factory=lambda: ColumnView.empty(rows.passage_codec()))
+    pieces: ColumnView[rows.Piece] = field(default_factory=lambda: ColumnView.empty(rows.piece_codec()))
     sources: ColumnView[rows.Source] = field(default_factory=lambda: ColumnView.empty(rows.source_codec()))
     evidence: EvidenceView = field(default_factory=EvidenceView.empty)
 
@@ -53,7 +53,7 @@ class View:
             aliases=MappingProxyType(dict(cursor.execute(sql["aliases"]).fetchall())),
             entities=_columns(cursor, sql["entities"], rows.entity_codec()),
             relations=_columns(cursor, sql["relations"], rows.relation_codec()),
-            passages=_passages(cursor, sql),
+            pieces=_pieces(cursor, sql),
             sources=_sources(cursor, sql),
             evidence=_evidence(cursor, sql),
         )
@@ -73,8 +73,8 @@ class View:
             relations=self.relations.apply(
                 {row.id: row.relation for row in change.relations}, change.removed_relations
             ),
-            passages=self.passages.apply(
-                {row.id: rows.passage_of(row.chunk) for row in (*change.chunks, *change.moved)},
+            pieces=self.pieces.apply(
+                {row.id: rows.piece_of(row.chunk) for row in (*change.chunks, *change.moved)},
                 change.removed_chunks,
             ),
             sources=self.sources.apply(
@@ -88,7 +88,7 @@ class View:
     @property
     def nbytes(self) -> int:
         """Bytes held in memory, but for those of vectors."""
-        held = (self.graph, self.entities, self.relations, self.passages, self.sources, self.evidence)
+        held = (self.graph, self.entities, self.relations, self.pieces, self.sources, self.evidence)
         return sum(view.nbytes for view in held)
 
 
@@ -97,11 +97,11 @@ def _columns(cursor: Cursor, statement: str, codec: Codec[Row]) -> ColumnView[Ro
     return ColumnView.from_table(codec, table.column(0).to_numpy(), table.remove_column(0))
 
 
-def _passages(cursor: Cursor, sql: Sql) -> ColumnView[Passage]:
-    table = cursor.sql(sql["passages"]).to_arrow_table()
+def _pieces(cursor: Cursor, sql: Sql) -> ColumnView[rows.Piece]:
+    table = cursor.sql(sql["pieces"]).to_arrow_table()
     ids = table.column(0).to_numpy()
     names = pa.array(map(chunk_id_of, ids.tolist()), pa.string())
-    return ColumnView.from_table(rows.passage_codec(), ids, table.set_column(0, "chunk_id", names))
+    return ColumnView.from_table(rows.piece_codec(), ids, table.set_column(0, "chunk_id", names))
 
 
 def _sources(cursor: Cursor, sql: Sql) -> ColumnView[rows.Source]:

@@ -1,13 +1,14 @@
 """A base segment as a file: a header, the ids, the FAISS index. A cache: what does not fit is not read.
 
-Beside it lies a file of the same rows in float32, in order, from which candidates are scored exactly. It is mapped,
-not read, and checked row by row against the index, so it needs no checksum.
+Beside it lies a file of the same rows in float32, in order, from which candidates are scored exactly. What is read
+of it is checked row by row against the index, so it needs no checksum.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import weakref
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
@@ -18,7 +19,7 @@ from stateless_rag.errors import StoreError
 from stateless_rag.stores.faiss.base_segment import Base, BaseType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from stateless_rag.stores.faiss.cosine import Vectors
@@ -87,14 +88,36 @@ def _written(path: Path) -> Iterator[BinaryIO]:
         raise StoreError(f"cannot write the vector file {path}: {exc}; check space and permissions") from exc
 
 
-def _rows(path: Path, count: int, dimension: int) -> Vectors | None:
-    try:
-        if path.stat().st_size != 4 * count * dimension or not count:
+class RowFile:
+    """The rows beside a base, read one by one where they are wanted.
+
+    Not mapped: a file that is truncated while it is mapped would kill the process.
+    """
+
+    def __init__(self, path: Path, count: int, dimension: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._count = count
+        self._dimension = dimension
+        weakref.finalize(self, self._file.close)
+
+    @classmethod
+    def of(cls, path: Path, count: int, dimension: int) -> RowFile | None:
+        """The file if it is there and has the size it must have."""
+        try:
+            return cls(path, count, dimension) if path.stat().st_size == 4 * count * dimension else None
+        except OSError:
             return None
-        rows: Vectors = np.memmap(path, dtype="<f4", mode="r", shape=(count, dimension))
-    except OSError:
-        return None
-    return rows
+
+    def rows(self, positions: Iterable[int]) -> Vectors | None:
+        """The rows at these positions, shape (positions, dimension); None if one cannot be read."""
+        size = 4 * self._dimension
+        try:
+            parts = [os.pread(self._file.fileno(), size, size * position) for position in positions]
+        except OSError:
+            return None
+        if any(len(part) != size for part in parts):
+            return None
+        return np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, self._dimension).astype(np.float32)
 
 
 def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | None:
@@ -121,7 +144,7 @@ def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | N
     index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 9 * count))
     if index is None or (index.d, index.ntotal) != (dimension, count) or (ids[1:] <= ids[:-1]).any():
         return None
-    whole = _rows(rows_path(path), count, dimension)
+    whole = RowFile.of(rows_path(path), count, dimension)
     return Base(ids, usable, index, header["kind"], header["error"], whole)
 
 

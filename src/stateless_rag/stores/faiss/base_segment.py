@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,14 +28,21 @@ _ROWS = 4096
 _ROUNDING = 1e-6  # of the distance between a row and what the index holds of it
 
 
+class RowSource(Protocol):
+    """Where rows can be read as they are."""
+
+    def rows(self, positions: Iterable[int]) -> Vectors | None:
+        """The rows at these positions of the base; None if one cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
     """Rows that are scanned quickly but, unless `kind` is "float32", held only roughly.
 
     `ids` ascend; row i of the FAISS `index` belongs to `ids[i]`. `usable` is false for zero rows. `error` is
     the greatest distance between a row and what the index holds of it, and so (Cauchy-Schwarz) bounds how far
-    a score that is computed from the index can be off. `whole`, if there, maps a file of the rows as they are;
-    it is believed where it fits what the index holds.
+    a score that is computed from the index can be off. `whole`, if there, is a file of the rows as they are; it
+    is believed where it fits what the index holds.
     """
 
     ids: Ids
@@ -43,7 +50,7 @@ class Base:
     index: Any
     kind: BaseType
     error: float
-    whole: Vectors | None = None
+    whole: RowSource | None = None
 
     @property
     def dimension(self) -> int:
@@ -60,9 +67,9 @@ class Base:
 
     def exact(self, positions: NDArray[np.int64]) -> Vectors | None:
         """The rows at these positions as they are; None if there is no file of them, or a damaged one."""
-        if self.whole is None:
+        rows = None if self.whole is None else self.whole.rows(positions.tolist())
+        if rows is None:
             return None
-        rows: Vectors = np.array(self.whole[positions])
         far = np.linalg.norm(rows - self.reconstruct(positions), axis=1)
         return rows if (far <= self.error + _ROUNDING).all() else None
 

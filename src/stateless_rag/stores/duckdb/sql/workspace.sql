@@ -157,7 +157,7 @@ SELECT id, source_key, target_key, source, target, keywords, description, weight
        vector
 FROM {w}.relations WHERE id IN (SELECT unnest(?::BIGINT[]))
 
--- name: passages
+-- name: pieces
 SELECT id, document_id, ordinal, start, stop, text, tokens FROM {w}.chunks
 
 -- name: sources
@@ -214,6 +214,9 @@ SELECT count(*) FROM {w}.vectors
 -- name: journal
 SELECT digest, reply, prompt_tokens, completion_tokens, truncated FROM {w}.journal
 WHERE digest IN (SELECT unnest(?::VARCHAR[])) AND reply IS NOT NULL
+
+-- name: journaled
+SELECT digest FROM {w}.journal WHERE reply IS NOT NULL
 
 -- name: costs
 SELECT purpose, sum(calls)::BIGINT, sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT

@@ -1,0 +1,91 @@
+"""Carrying out a commit: refuse what conflicts, write the rows, and make the view that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from stateless_rag.errors import CommitConflict
+from stateless_rag.protocols import Change, VectorKind
+from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.database import Cursor, Write
+from stateless_rag.stores.duckdb.snapshot import TABLES
+
+if TYPE_CHECKING:
+    from stateless_rag.stores.duckdb.queue import DocumentQueue
+    from stateless_rag.stores.duckdb.revisions import Revisions
+    from stateless_rag.stores.duckdb.segments import Segments
+    from stateless_rag.stores.duckdb.views import View
+    from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+
+__all__ = ["Committer"]
+
+
+class Committer:
+    """Turns changes into writes; all that it does happens in the lane of the database."""
+
+    def __init__(
+        self,
+        workspace: DuckWorkspace,
+        revisions: Revisions,
+        segments: Segments,
+        queue: DocumentQueue,
+        catalog: Mapping[str, str],
+    ) -> None:
+        self._workspace = workspace
+        self._revisions = revisions
+        self._segments = segments
+        self._queue = queue
+        self._catalog = catalog
+
+    def write(self, change: Change) -> Write:
+        """The write that commits a change; its future tells the view of the new revision."""
+        return Write(
+            lambda cursor: self._apply(cursor, change),
+            lambda view: self._committed(view, change),
+            self._abandoned,
+            alone=True,
+        )
+
+    def _apply(self, cursor: Cursor, change: Change) -> View:
+        if not all(map(self._queue.is_pending, change.requires)):
+            raise CommitConflict("a document was withdrawn while it was being ingested")
+        self._revisions.refuse_conflicts(change)
+        workspace, view = self._workspace, self._revisions.last
+        revision = view.revision + 1
+        workspace.ensure_tables(cursor)
+        if change.vectors:
+            workspace.ensure_vectors(cursor, len(next(iter(change.vectors.values()))))
+            workspace.add_vectors(cursor, change.vectors)
+        embedded = self._unchanged_vectors(cursor, change)
+        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision)
+        cursor.execute(self._catalog["set_revision"], [revision, workspace.record.schema]).fetchall()
+        vectors = self._segments.advance(cursor, view.vectors, change, embedded)
+        following = view.following(cursor, workspace.sql, change, vectors)
+        self._revisions.prepare(following, change)
+        return following
+
+    def _committed(self, view: View, change: Change) -> None:
+        self._revisions.committed(view)
+        self._workspace.record.revision = view.revision
+        self._queue.finished(change.done)
+        self._segments.compact_if_needed()
+
+    def _abandoned(self) -> None:
+        self._revisions.abandoned()
+        self._segments.restore(self._revisions.last.vectors)
+
+    def _unchanged_vectors(self, cursor: Cursor, change: Change) -> dict[int, int]:
+        """Rows of the change that keep their vector, with the revision in which it was stored."""
+        embedded: dict[int, int] = {}
+        replaced: tuple[tuple[VectorKind, Mapping[int, str]], ...] = (
+            ("entity", {row.id: row.vector for row in change.entities}),
+            ("relation", {row.id: row.vector for row in change.relations}),
+            ("chunk", {row.id: row.vector for row in (*change.chunks, *change.moved)}),
+        )
+        for kind, now in replaced:
+            if now:
+                statement = self._workspace.sql["embedded_of"].format(table=TABLES[kind])
+                stored = cursor.execute(statement, [list(now)]).fetchall()
+                embedded.update({id_: revision for id_, vector, revision in stored if now[id_] == vector})
+        return embedded

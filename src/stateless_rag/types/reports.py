@@ -1,0 +1,190 @@
+"""What operations did and cost, and how a workspace and its documents stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from stateless_rag.types.documents import Status
+
+__all__ = [
+    "ChunkError",
+    "DeleteReport",
+    "DocumentReport",
+    "DocumentStatus",
+    "Event",
+    "InsertReport",
+    "OpenWorkspace",
+    "Usage",
+    "UsageByPurpose",
+    "WorkspaceInfo",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Provider calls and their tokens. `cached` counts answers taken from the journal instead of paid for."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached + other.cached,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+UsageByPurpose = Mapping[str, Usage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkError:
+    """A chunk that could not be extracted: which, why, and how often it was tried."""
+
+    chunk_id: str
+    ordinal: int
+    error: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReport:
+    """What became of one document of an insert.
+
+    `unchanged` is true if the same text was there already (nothing was paid). `stale` is true if an older
+    version still answers because the new one failed. `warnings` counts what was left out of the LLM's replies,
+    by reason ("truncated": a reply was cut off by the token limit); "empty" is a document without text.
+    """
+
+    id: str
+    source: str | None
+    status: Status
+    chunks: int = 0
+    entities: int = 0
+    relations: int = 0
+    errors: tuple[ChunkError, ...] = ()
+    error: str | None = None
+    warnings: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    unchanged: bool = False
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsertReport:
+    """What an insert did: one entry per document in the order given, costs, and wall time."""
+
+    tracking_id: str
+    documents: tuple[DocumentReport, ...]
+    usage: UsageByPurpose
+    seconds: float
+    revision: int
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """Documents per status."""
+        counts: dict[Status, int] = {}
+        for document in self.documents:
+            counts[document.status] = counts.get(document.status, 0) + 1
+        return counts
+
+    @property
+    def failed(self) -> tuple[DocumentReport, ...]:
+        """The documents that are not whole; `Engine.resume` tries them again."""
+        return tuple(document for document in self.documents if document.status is Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteReport:
+    """What a delete did. `missing` are ids that were not there."""
+
+    deleted: tuple[str, ...]
+    missing: tuple[str, ...]
+    entities_removed: int
+    entities_changed: int
+    relations_removed: int
+    relations_changed: int
+    usage: UsageByPurpose
+    seconds: float
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentStatus:
+    """A document's row in listings. `stale` as in `DocumentReport`."""
+
+    id: str
+    source: str | None
+    status: Status
+    metadata: Mapping[str, Any]
+    chunks: int
+    characters: int
+    tracking_id: str | None
+    updated_at: float
+    error: str | None = None
+    errors: tuple[ChunkError, ...] = ()
+    attempts: int = 0
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A step of an operation, for progress bars and logs.
+
+    `kind` is one of: accepted, unchanged, chunked, extracted (a chunk), merging (all chunks are extracted; comes
+    again if the commit has to be repeated), committed, failed, deleted, finished. `done` and `total` count chunks
+    of the document for chunked, extracted and merging, documents otherwise; `total` is None while the input is
+    still being read.
+    """
+
+    kind: str
+    workspace: str
+    document_id: str | None = None
+    done: int = 0
+    total: int | None = None
+    message: str = ""
+    report: InsertReport | DocumentReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceInfo:
+    """What a workspace holds and was made with. `bytes` is what it takes on disk, as near as can be told."""
+
+    name: str
+    placement: Literal["root", "own"]
+    revision: int
+    documents: Mapping[Status, int]
+    chunks: int
+    entities: int
+    relations: int
+    generations: Mapping[str, int]
+    embedder: str | None
+    dimension: int | None
+    tokenizer: str | None
+    key_policy: str
+    format_version: int
+    bytes: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWorkspace:
+    """A workspace that a pool keeps open: by how many it is leased, the bytes it holds in memory, and for how
+    many seconds nobody has leased it.
+    """
+
+    name: str
+    leases: int
+    memory: int
+    idle: float
