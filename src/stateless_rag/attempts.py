@@ -133,9 +133,7 @@ async def until_answered(context: Context, attempt: Callable[[], Awaitable[Answe
     return await _again(context, attempt, failed)
 
 
-async def _again(
-    context: Context, attempt: Callable[[], Awaitable[Answer]], failed: ProviderError
-) -> Answer:
+async def _again(context: Context, attempt: Callable[[], Awaitable[Answer]], failed: ProviderError) -> Answer:
     """The attempts after the first, which `failed`. Most calls need none, and are spared the machinery."""
     from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 

@@ -30,12 +30,13 @@ async def delete_documents(context: Context, workspace: Workspace, ids: Sequence
     committed = await commit(
         context.derive(meter=meter, journal=workspace.journal), workspace, Batch(removed=tuple(ids))
     )
-    deleted = tuple(id_ for id_ in ids if id_ in committed.removed_documents or id_ in waiting)
+    found = {*committed.removed_documents, *waiting}
+    deleted = tuple(id_ for id_ in ids if id_ in found)
     for id_ in deleted:
         context.emit("deleted", document_id=id_)
     return DeleteReport(
         deleted=deleted,
-        missing=tuple(id_ for id_ in ids if id_ not in deleted),
+        missing=tuple(id_ for id_ in ids if id_ not in found),
         entities_removed=committed.entities_removed,
         entities_changed=committed.entities_changed,
         relations_removed=committed.relations_removed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -73,6 +74,7 @@ class Engine:
         self._workspace = workspace
         self._owns_store = owns_store
         self._closed = False
+        self._closing = threading.Lock()
         self._released: Future[None] | None = None
 
     @classmethod
@@ -125,11 +127,14 @@ class Engine:
         when that is done.
         """
         self._closed = True
-        if self._released is None:
-            self._released = self._store.release(self._workspace)
-        await asyncio.shield(asyncio.wrap_future(self._released))
-        if self._owns_store:
-            await self._store.close()
+        with self._closing:  # threads may close it at once, and it has one use of the workspace to give back
+            if self._released is None:
+                self._released = self._store.release(self._workspace)
+        try:
+            await asyncio.shield(asyncio.wrap_future(self._released))
+        finally:
+            if self._owns_store:  # also for who is cancelled meanwhile: the root must not stay locked
+                await self._store.close()
 
     @property
     def context(self) -> Context:

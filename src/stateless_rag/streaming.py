@@ -9,16 +9,16 @@ import asyncio
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stateless_rag.attempts import foreign_errors, provider_time, slot, until_answered
+from stateless_rag.attempts import provider_time, slot, until_answered
 from stateless_rag.counting import count_usage, usage_of
 from stateless_rag.errors import ProviderError, StreamAbandoned
 from stateless_rag.protocols import LLMReply, StreamPart
 from stateless_rag.replies import checked_part, empty_reply, is_empty, required_llm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import LLM, LLMRequest
@@ -105,11 +105,7 @@ class _Patience:
         )
 
     def _lose(self) -> None:
-        self._letting_go = self._loop.create_task(self._let_go())
-
-    async def _let_go(self) -> None:
-        with suppress(ProviderError):  # that the provider could not close it is of no use to anybody
-            await self._held.aclose()
+        self._letting_go = self._loop.create_task(self._held.aclose())
 
 
 class _StreamedAnswer:
@@ -120,8 +116,7 @@ class _StreamedAnswer:
         self.reply: LLMReply | None = None
         self._context = context
         self._llm = llm
-        self._request = request
-        self._parts: AsyncIterator[StreamPart] | None = None
+        self._parts = _Parts(llm, request)
         self._taken = 0
         self._seconds = context.settings.calls.llm_timeout
 
@@ -137,9 +132,7 @@ class _StreamedAnswer:
         begun = clock()
         allowed = self._context.settings.calls.llm_timeout
         async with provider_time(self._context, allowed, self._llm.model, left=self._seconds):
-            if self._parts is None:
-                self._parts = self._llm.stream(self._request)
-            part = await anext(self._parts, None)
+            part = await self._parts.next()
             if part is not None:
                 part = checked_part(self._llm.model, part)
         self._seconds -= clock() - begun
@@ -153,7 +146,55 @@ class _StreamedAnswer:
 
     async def close(self) -> None:
         """Close the provider's stream."""
-        close = getattr(self._parts, "aclose", None)
-        if close is not None:
-            with foreign_errors(self._llm.model):
-                await close()
+        await self._parts.close()
+
+
+class _Parts:
+    """The provider's stream, a part for each that is asked for.
+
+    One task opens, reads and closes it, as cancel scopes and task groups in it require: the consumer may ask
+    and close in several.
+    """
+
+    def __init__(self, llm: LLM, request: LLMRequest) -> None:
+        self._llm = llm
+        self._request = request
+        self._asked: asyncio.Queue[asyncio.Future[StreamPart | None]] = asyncio.Queue()
+        self._reading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def next(self) -> StreamPart | None:
+        """The next part, None after the last; the provider's errors as they are."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        part: asyncio.Future[StreamPart | None] = asyncio.get_running_loop().create_future()
+        self._asked.put_nowait(part)
+        either: list[asyncio.Future[Any]] = [part, self._reading]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if part.done():
+            return part.result()
+        if self._reading.cancelled():
+            raise ProviderError(f"{self._llm.model} ended its stream by cancelling the task that reads it")
+        self._reading.result()
+        return None
+
+    async def _read(self) -> None:
+        parts = self._llm.stream(self._request)
+        try:
+            while not self._closed:
+                wanted = await self._asked.get()
+                wanted.set_result(await anext(parts, None))
+        finally:
+            close = getattr(parts, "aclose", None)
+            if close is not None:
+                # That it could not be closed is of no use to anybody. A task group around a `yield` makes
+                # a group of GeneratorExit, which is no Exception.
+                with suppress(Exception, BaseExceptionGroup):
+                    await close()
+
+    async def close(self) -> None:
+        """Close it; what the provider raises then is dropped, as nothing more is wanted from it."""
+        self._closed = True
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)

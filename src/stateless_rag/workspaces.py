@@ -75,7 +75,7 @@ class Workspaces:
         self._options = engine_options or (lambda _: {})
         self._create = flag("create", create)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], str] = {}
         self._closed = False
 
     @classmethod
@@ -120,11 +120,12 @@ class Workspaces:
     async def close_one(self, name: str) -> bool:
         """Close the engine of a workspace, if it is open and not leased; tells whether it is closed now."""
         entry = self._entries.get(check_name(name))
-        if entry is None:
-            return True
-        if entry.leases:
-            return False
-        await asyncio.shield(self._retire(name))
+        if entry is not None:
+            if entry.leases:
+                return False
+            self._retire(name)
+        closing = [task for task, closed in self._closing.items() if closed == name]
+        await asyncio.gather(*map(asyncio.shield, closing))
         return True
 
     async def close(self) -> None:
@@ -278,8 +279,8 @@ class Workspaces:
         if entry.timer is not None:
             entry.timer.cancel()
         closing = asyncio.create_task(_close(entry))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._closing[closing] = name
+        closing.add_done_callback(self._closing.pop)
         closing.add_done_callback(_seen)
         return closing
 

@@ -168,7 +168,7 @@ async def test_a_fault_in_a_query_is_raised_or_degraded(
         with pytest.raises(raised):
             await engine.query("Who met Charles Babbage?", **asked)
         with pytest.raises(raised):  # for keywords
-            await engine.retrieve("Who met Charles Babbage?")
+            await engine.query("Who met Charles Babbage?", only_context=True)
         with pytest.raises(raised):
             _ = [piece async for piece in engine.stream("Who met Charles Babbage?", **asked)]
         degraded = await engine.query("Who met Charles Babbage?", on_provider_error="degrade")

@@ -171,10 +171,10 @@ async def test_a_long_reply_is_parsed_in_a_thread(
     longest: dict[bool, int] = {}
     real = parsing.parse_reply
 
-    def parse(text: str) -> Any:
+    def parse(text: str, **given: Any) -> Any:
         here = threading.current_thread() is threading.main_thread()
         longest[here] = max(longest.get(here, 0), len(text))
-        return real(text)
+        return real(text, **given)
 
     monkeypatch.setitem(LLMExtractor.extract.__globals__, "parse_reply", parse)
     llm = Verbose(records)

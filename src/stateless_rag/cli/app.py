@@ -22,7 +22,8 @@ _HELP = """Documents in, answers with references out.
 
 With OPENAI_API_KEY or OPENAI_BASE_URL set, an LLM extracts and answers; without, the built-in parts do.
 
-Exit codes: 0 done; 1 error; 2 wrong usage; 3 some documents or files failed; 4 nothing found; 130 interrupted.
+Exit codes: 0 done; 1 error; 2 wrong usage; 3 some documents or files failed; 4 nothing found; 130 interrupted;
+141 nobody read the output to its end.
 """
 
 

@@ -73,6 +73,9 @@ def resume(
         async with open_engine(chosen, create=False, note=output.note, observer=progress) as engine:
             with progress:
                 report = await engine.resume(ids or None)
+        if not (report.documents or output.as_json):
+            output.text("Nothing to resume.")
+            return Exit.OK
         return _tell(output, chosen, report, [])
 
     execute(

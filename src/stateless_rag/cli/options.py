@@ -26,6 +26,7 @@ class Exit(IntEnum):
     SOME_FAILED = 3
     NOTHING_FOUND = 4
     INTERRUPTED = 130
+    CLOSED_PIPE = 141  # 128 + SIGPIPE, as shells tell of programs that end by it
 
 
 Root = Annotated[
@@ -65,7 +66,7 @@ def execute(
         code = Exit.ERROR
     except BrokenPipeError:
         output.leave_stdout()
-        code = Exit.ERROR
+        code = Exit.CLOSED_PIPE
     except OSError as error:
         output.error(f"{error}; check that the folder exists, can be written to, and has room")
         code = Exit.ERROR

@@ -22,7 +22,7 @@ class Output:
         self.as_json = as_json
         terminal = sys.stdout.isatty()
         # Piped text is for other programs and for files: lines are not to be broken at 80 columns.
-        self.out = Console(
+        self.out = _Pipe(
             highlight=False,
             markup=False,
             emoji=False,
@@ -56,6 +56,13 @@ class Output:
     def leave_stdout(self) -> None:
         """The reader of stdout is gone: keep the interpreter from flushing into the broken pipe."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Pipe(Console):
+    """A console that leaves it to the command what a reader's going means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def jsonable(value: Any) -> Any:

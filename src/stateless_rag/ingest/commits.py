@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stateless_rag.commit import Batch, Outdated, Ready, commit
 from stateless_rag.errors import ProviderError, ProviderRateLimited, ProviderTimeout, ProviderUnavailable
 from stateless_rag.ingest.reports import Found, found
+from stateless_rag.text import digest
 from stateless_rag.types import Status
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.ingest.reports import Reports
     from stateless_rag.ingest.work import Room, Work
-    from stateless_rag.protocols import Workspace
+    from stateless_rag.protocols import Basis, Workspace
 
 __all__ = ["Commits"]
 
@@ -107,19 +108,36 @@ class Commits:
         )
         committed = await commit(self._context, self._workspace, batch)
         held = await asyncio.to_thread(lambda: list(map(found, group)))
+        deleted = await self._deleted([w for w in group if w.claim.sequence in committed.withdrawn])
         left: list[Work] = []
         for work, holds in zip(group, held, strict=True):
-            if work.claim.sequence in committed.withdrawn:
+            if work.claim.sequence in deleted:
                 message = "deleted while it was being ingested"
                 self._reports.settle(work, Status.FAILED, "failed", holds, error=message)
                 left.append(work)
-            elif work.errors:
+            elif work.errors and work.claim.sequence not in committed.withdrawn:
                 message = f"{len(work.errors)} of {len(work.chunks)} chunks failed; the others are searchable"
                 await self.fail(work, message, holds)
             else:
                 self._reports.settle(work, Status.PROCESSED, "committed", holds)
                 left.append(work)
         await self._room.leave(left)
+
+    async def _deleted(self, withdrawn: Sequence[Work]) -> set[int]:
+        """Those of the withdrawn submissions whose document is not there with that text.
+
+        The others were committed by a run that was cancelled while its commit was being carried out.
+        """
+        if not withdrawn:
+            return set()
+
+        def look(basis: Basis) -> set[int]:
+            rows = basis.document_rows([work.claim.document_id for work in withdrawn])
+            there = {(row.id, row.digest) for row in rows.values()}
+            claims = [work.claim for work in withdrawn]
+            return {c.sequence for c in claims if (c.document_id, digest("document", c.text)) not in there}
+
+        return await self._workspace.read_basis(look)
 
     def _done(self, work: Work) -> tuple[int, ...]:
         """What is pending no more once the document is committed; one that is partial stays, to be resumed."""

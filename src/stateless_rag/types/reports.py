@@ -63,7 +63,9 @@ class ChunkError:
 class DocumentReport:
     """What became of one document of an insert.
 
-    `unchanged` is true if the same text was there already (nothing was paid). `stale` is true if an older
+    `chunks` counts the document's chunks; `entities` and `relations` count what this run extracted from them, so
+    nothing where the text did not change. `unchanged` is true if the same text was there already (nothing was
+    paid). `stale` is true if an older
     version still answers because the new one failed. `warnings` counts what was left out of the LLM's replies,
     by reason ("truncated": a reply was cut off by the token limit); "empty" is a document without text.
     """

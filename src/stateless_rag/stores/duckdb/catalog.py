@@ -50,8 +50,11 @@ class Catalog:
 
     def find(self, name: str) -> WorkspaceRecord | None:
         """The row of a workspace."""
+        return self._find(self.database, schema_name(name))
+
+    def _find(self, database: Database, schema: str) -> WorkspaceRecord | None:
         with self._connection.reading() as cursor:
-            rows = cursor.execute(self._statement("workspace", self.database), [schema_name(name)]).fetchall()
+            rows = cursor.execute(self._statement("workspace", database), [schema]).fetchall()
         return WorkspaceRecord(rows[0]) if rows else None
 
     def record(self, name: str) -> WorkspaceRecord:
@@ -71,7 +74,7 @@ class Catalog:
         if placement == "own":
             # The file of its own first: a crash between the two leaves a file that nothing names.
             try:
-                self._enter(self.attach(schema, placement), values)
+                self._enter(self._attach(name, schema), values)
             finally:
                 self.detach(schema)
         self._enter(self.database, values)
@@ -102,10 +105,21 @@ class Catalog:
 
     # ---- database files --------------------------------------------------------------------------------
 
-    def attach(self, schema: str, placement: str) -> Database:
-        """The database that a workspace lies in, attached if need be."""
-        if placement == "root":
+    def attach(self, record: WorkspaceRecord) -> Database:
+        """The database that a workspace lies in, attached if need be. Raises StoreCorrupt."""
+        if record.placement == "root":
             return self.database
+        path = self.own_file(record.schema)
+        advice = "restore it from a backup, or drop the workspace"
+        if not path.is_file():  # DuckDB would make an empty one
+            raise StoreCorrupt(f"the file of workspace {record.name!r}, {path}, is missing; {advice}")
+        database = self._attach(record.name, record.schema)
+        if self._find(database, record.schema) is None:
+            self.detach(record.schema)
+            raise StoreCorrupt(f"{path} does not hold workspace {record.name!r}; {advice}")
+        return database
+
+    def _attach(self, name: str, schema: str) -> Database:
         alias = f"f_{schema}"
         if alias not in self._attached:
             path = self.own_file(schema)
@@ -114,7 +128,8 @@ class Catalog:
                 self._connection.execute(attach_statement(path, alias))
             except duckdb.Error as error:
                 raise StoreCorrupt(
-                    f"cannot open {path}: {str(error).splitlines()[0]}; restore it from a backup"
+                    f"cannot open the file of workspace {name!r}, {path}: {str(error).splitlines()[0]}; "
+                    "restore it from a backup, or drop the workspace"
                 ) from error
             database = self._attached[alias] = self._database(alias)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stateless_rag.errors import StoreClosed, StoreError
@@ -19,6 +19,7 @@ class Gate:
         self._name = name
         self._closed = False
         self._reads = 0
+        self._then: list[Callable[[], None]] = []
         self._changed = threading.Condition()
 
     def check(self) -> None:
@@ -44,6 +45,19 @@ class Gate:
             with self._changed:
                 self._reads -= 1
                 self._changed.notify_all()
+                then: list[Callable[[], None]] = []
+                if not self._reads:
+                    then, self._then = self._then, then
+            for function in then:
+                function()
+
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Call the function once no read is under way: here, or in the thread that ends the last one."""
+        with self._changed:
+            if self._reads:
+                self._then.append(function)
+                return
+        function()
 
     def close(self) -> None:
         """Refuse what comes from now on."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Revisions"]
 
-_KEPT = 8  # for readers that looked up the revision before another one was committed
+_KEPT = 2  # for readers that looked up the revision before another one was committed
 _REMEMBERED = 256
 
 

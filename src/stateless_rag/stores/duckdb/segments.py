@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Segments"]
 
 Views = Mapping[VectorKind, VectorView]
+_SUFFIXES = frozenset({".base", ".rows", ".tmp"})
 
 
 class Segments:
@@ -43,6 +44,7 @@ class Segments:
 
     def load(self, cursor: Cursor) -> Views:
         """Views of what the database holds. A base file that does not match what is recorded is thrown away."""
+        self._sweep(self._workspace.record.info)
         bases: dict[str, Any] = self._workspace.record.info.get("bases", {})
         self._indexes = {kind: self._load(cursor, kind, bases.get(kind)) for kind in TABLES}
         return self._views()
@@ -177,9 +179,14 @@ class Segments:
             return  # reloaded in the meantime: the next open reads the file
         index.install(base, view)
         self._workspace.publish(self._views())
+        self._sweep(info)
+
+    def _sweep(self, info: Mapping[str, Any]) -> None:
+        """Remove the files that nothing names: of earlier bases, and what a compaction that died has left."""
         known = {self._files / entry["file"] for entry in info.get("bases", {}).values()}
-        for path in {*self._files.glob("*.base"), *self._files.glob("*.rows")}:
-            if path not in known and path not in map(rows_path, known):
+        known |= {rows_path(path) for path in known}
+        for path in self._files.glob("*"):
+            if path not in known and path.suffix in _SUFFIXES:
                 with suppress(OSError):  # some systems keep a file that is mapped
                     path.unlink()
 

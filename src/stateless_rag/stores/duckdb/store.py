@@ -14,7 +14,7 @@ import duckdb
 
 from stateless_rag.checks import choice, instance, json_object, optional, path
 from stateless_rag.context import Clock
-from stateless_rag.errors import InvalidInput, StoreClosed, StoreError, WorkspaceNotFound
+from stateless_rag.errors import InvalidInput, StoreClosed, StoreError
 from stateless_rag.opening import Opening
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.catalog import Catalog
@@ -69,6 +69,7 @@ class Store:
             self._root_lock.release()
             raise
         self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="stateless-rag-read")
+        self._compactor = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-compact")
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
         self._cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
         self._catalog = Catalog(root, self._connection, self._writers, self.catalog_sql)
@@ -107,10 +108,11 @@ class Store:
             # Not a thread of the loop's: who is cancelled here must not leave the root locked.
             threading.Thread(target=make, name="stateless-rag-open").start()
             try:
-                return await asyncio.shield(asyncio.wrap_future(opening))
+                store: Store = await settled(opening)
             except asyncio.CancelledError:
                 opening.add_done_callback(_close_unwanted)
                 raise
+            return store
 
         return Opening(enter, lambda store: store.close())
 
@@ -156,16 +158,23 @@ class Store:
     def release(self, workspace: DuckWorkspace) -> Future[None]:
         """End one use of a workspace. With the last its memory is freed, and a file of its own closed.
 
-        The future is done when it is.
+        The future is done when it is. Reads that have begun are waited for, but not by who opens others.
         """
-        if self._residents.give_back(workspace):
-            try:
-                return self._cataloger.submit(self._evict, workspace)
-            except RuntimeError:
-                pass  # the store is being closed, and frees everything
         done: Future[None] = Future()
-        done.set_result(None)
+        done.set_running_or_notify_cancel()  # so that nobody can cancel it
+        if self._residents.give_back(workspace):
+            workspace.when_idle(lambda: self._submit_eviction(workspace, done))
+        else:
+            done.set_result(None)
         return done
+
+    def _submit_eviction(self, workspace: DuckWorkspace, done: Future[None]) -> None:
+        try:
+            evicting = self._cataloger.submit(self._evict, workspace)
+        except RuntimeError:
+            done.set_result(None)  # the store is being closed, and frees everything
+        else:
+            evicting.add_done_callback(lambda evicted: _pass_on(evicted, done))
 
     def hold(self, workspace: DuckWorkspace) -> bool:
         """Use once more a workspace that is in use; tells whether it is. `release` ends it."""
@@ -209,10 +218,11 @@ class Store:
     async def drop(self, name: str) -> None:
         """Remove a workspace with all it holds. Raises WorkspaceNotFound.
 
-        Engines that are open on it get a StoreError at their next call.
+        Engines that are open on it get a StoreError at their next call. Works, too, if its file is missing
+        or damaged.
         """
-        async with self.workspace(name) as workspace:
-            await settled(self._in_catalog(lambda: self._drop(workspace)))
+        check_name(name)
+        await settled(self._in_catalog(lambda: self._drop(name)))
 
     # ---- threads and connections -----------------------------------------------------------------------
 
@@ -224,11 +234,11 @@ class Store:
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in a reading thread."""
-        self.check()
-        try:
-            return self._readers.submit(function)
-        except RuntimeError as error:
-            raise self._is_closed() from error
+        return self._submit(self._readers, function)
+
+    def in_background(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run what takes longer, one at a time, and leave the reading threads to questions."""
+        return self._submit(self._compactor, function)
 
     def reading(self) -> AbstractContextManager[Cursor]:
         """A transaction that only reads, on this thread's own connection."""
@@ -242,9 +252,12 @@ class Store:
                 self.check()
                 return function()
 
+        return self._submit(self._cataloger, alone)
+
+    def _submit(self, executor: ThreadPoolExecutor, function: Callable[[], Result]) -> Future[Result]:
         self.check()
         try:
-            return self._cataloger.submit(alone)
+            return executor.submit(function)
         except RuntimeError as error:
             raise self._is_closed() from error
 
@@ -280,7 +293,7 @@ class Store:
         if create is not None:
             self._create(name, self.settings.placement, create)
         record = self._catalog.record(name)
-        database = self._catalog.attach(record.schema, record.placement)
+        database = self._catalog.attach(record)
         try:
             workspace = DuckWorkspace(self, database, record, self._catalog.faiss_files(record.schema))
         except BaseException:
@@ -310,7 +323,7 @@ class Store:
         if resident is not None:
             return resident.claimable
         record = self._catalog.record(name)
-        database = self._catalog.attach(record.schema, record.placement)
+        database = self._catalog.attach(record)
         statement = workspace_statements(self.workspace_sql, database, record)["claimable"]
         try:
             with self.reading() as cursor:
@@ -319,10 +332,21 @@ class Store:
             self._catalog.detach(record.schema)
         return self._waiting[name]
 
-    def _drop(self, workspace: DuckWorkspace) -> None:
+    def _drop(self, name: str) -> None:
+        record = self._catalog.record(name)
+        statement = workspace_statements(self.workspace_sql, self._catalog.database, record)["drop"]
+        workspace = self._residents.get(name)
+        if workspace is None:
+            self._catalog.remove(record, statement)
+        else:
+            self._drop_resident(workspace, statement)
+        self._waiting.pop(name, None)
+        if record.placement == "root":
+            self._catalog.checkpoint()
+        self._catalog.remove_files(record.schema)
+
+    def _drop_resident(self, workspace: DuckWorkspace, statement: str) -> None:
         record = workspace.record
-        if self._residents.get(record.name) is not workspace:
-            raise WorkspaceNotFound(f"workspace {record.name!r} was dropped by somebody else")
         if workspace.claimed:
             raise StoreError(
                 f"workspace {record.name!r} has {workspace.claimed} documents being worked on; stop that first"
@@ -330,16 +354,13 @@ class Store:
         workspace.mark_dropped(dropped=True)
         try:
             workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
-            self._catalog.remove(record, workspace.sql["drop"])
+            self._catalog.remove(record, statement)
         except BaseException:
             workspace.mark_dropped(dropped=False)
             raise
         self._residents.remove(workspace)
         workspace.close()
         self._catalog.detach(record.schema)
-        if record.placement == "root":
-            self._catalog.checkpoint()
-        self._catalog.remove_files(record.schema)
 
     # ---- closing ---------------------------------------------------------------------------------------
 
@@ -353,6 +374,7 @@ class Store:
             try:
                 self._cataloger.shutdown(wait=True)
                 self._readers.shutdown(wait=True)
+                self._compactor.shutdown(wait=True)
                 with suppress(StoreError):  # as in `_evict`
                     for workspace in self._residents.all():
                         workspace.collect()
@@ -368,6 +390,14 @@ class Store:
 def _close_unwanted(opening: Future[Store]) -> None:
     if opening.exception() is None:
         opening.result()._close()  # noqa: SLF001 -- the store's own
+
+
+def _pass_on(done: Future[None], to: Future[None]) -> None:
+    error = done.exception()
+    if error is None:
+        to.set_result(None)
+    else:
+        to.set_exception(error)
 
 
 def _root_path(root: str | Path) -> Path:

@@ -177,10 +177,10 @@ class DuckWorkspace:
         return self._store.in_reader(function)
 
     def in_background(self, function: Callable[[], Result]) -> Future[Result]:
-        """As `in_reader`, for longer work, which keeps the workspace open until it is done."""
+        """Run longer work in a thread apart from the readers; it keeps the workspace open until it is done."""
         self._store.hold(self)
         try:
-            work = self.in_reader(function)
+            work = self._store.in_background(function)
         except BaseException:
             self._store.release(self)
             raise
@@ -343,6 +343,10 @@ class DuckWorkspace:
     def mark_dropped(self, *, dropped: bool) -> None:
         """From now on refuse all work: a workspace that is created under the same name is another one."""
         self._gate.dropped = dropped
+
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Call the function once no read is under way, in whatever thread tells."""
+        self._gate.when_idle(function)
 
     def collect(self) -> None:
         """Remove vectors that no row names any more; for closing. Those of pending documents were paid for."""
