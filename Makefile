@@ -4,6 +4,7 @@
 # make clean   remove what make made
 # make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes hours
 # make bench-env    install what they need   make bench-micro    time the inner loops
+# make bench-quality    recall of every mode on the sets beside the project, into docs/quality.md
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
 
-.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env
+.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env bench-quality
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
@@ -44,6 +45,10 @@ bench: bench-env
 
 bench-full: bench-env
 	$(BIN)/python -m bench run full --page docs/benchmarks.md
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m bench.quality run
 
 bench-micro: bench-env
 	$(BIN)/python -m pytest bench/micro -p no:xdist $(PYTEST_ARGS)

@@ -26,13 +26,13 @@ _FENCED = re.compile(r"^(`{3,})\w*\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 class RuledLLM:
     """Answers after `latency` seconds, whichever engine's prompt it is. Implements the protocol `LLM`.
 
-    The text to extract from is what the last fence in the prompt holds; the rules are those of
-    `DeterministicLLM`, so both engines get the same records of the same text.
+    The text to extract from is what the last fence in the prompt holds; the `rules` are those of
+    `DeterministicLLM` unless others are given, so both engines get the same records of the same text.
     """
 
-    def __init__(self, latency: float = 0.0) -> None:
+    def __init__(self, latency: float = 0.0, rules: LLM | None = None) -> None:
         self._latency = latency
-        self._rules = DeterministicLLM()
+        self._rules: LLM = DeterministicLLM() if rules is None else rules
 
     @property
     def model(self) -> str:

@@ -22,16 +22,17 @@ PACKAGE = "stateless_rag"
 
 # Lowest first. A module imports from its own layer and from lower ones; the longest prefix decides.
 LAYERS = (
-    ("text", "errors", "checks", "types", "lenient_json", "opening"),
+    ("text", "errors", "checks", "types", "curation_log", "filters", "lenient_json", "opening"),
     ("protocols", "settings", "flights", "limits", "prompts", "chunking"),
-    ("context", "attempts", "counting", "replies"),
+    ("context", "attempts", "counting", "observers", "replies"),
     ("stores", "providers"),
     ("calls", "embedding", "streaming"),
-    ("stages", "retrieval", "lookups"),
-    ("commit", "folding", "identity", "kinds"),
-    ("ingest", "changes"),
+    ("stages", "retrieval", "lookups", "browsing", "listing"),
+    ("affected", "commit", "folding", "folds", "identity", "kinds"),
+    ("ingest", "changes", "curating", "custom", "exporting"),
     ("engine",),
-    ("workspaces", "sync", "testing"),
+    ("workspaces", "sync", "testing", "interop"),
+    ("evaluation",),
     ("cli", "__main__"),
 )
 # Loaded inside functions, for names that users may leave out.

@@ -6,7 +6,6 @@ Each public name is loaded from its module when it is first asked for, so import
 from __future__ import annotations
 
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreLocked,
         StreamAbandoned,
+        WorkCancelled,
         WorkFailed,
         WorkspaceMismatch,
         WorkspaceNotFound,
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from stateless_rag.providers import (
         CooccurrenceExtractor,
         FastEmbedder,
+        FastReranker,
         HashingEmbedder,
+        HTTPReranker,
         O200kTokenizer,
         OpenAIEmbedder,
         OpenAILLM,
@@ -60,25 +62,36 @@ if TYPE_CHECKING:
         Answer,
         Chunk,
         ChunkError,
+        Curated,
+        Curation,
         DeleteReport,
         Document,
         DocumentReport,
         DocumentStatus,
+        Dropped,
+        Edge,
         Entity,
         EntityMention,
         Event,
+        Expected,
+        Explanation,
+        ExportReport,
         Extraction,
         GraphDelta,
         InsertReport,
+        JsonlReport,
         Keywords,
         Message,
         OpenWorkspace,
         Passage,
+        Reason,
         Reference,
         Relation,
         RelationMention,
         Retrieval,
+        Seed,
         Status,
+        Trace,
         Usage,
         WorkspaceInfo,
     )
@@ -96,19 +109,28 @@ __all__ = [
     "CommitConflict",
     "Context",
     "CooccurrenceExtractor",
+    "Curated",
+    "Curation",
     "DeadlineExceeded",
     "DeleteReport",
     "Document",
     "DocumentReport",
     "DocumentStatus",
+    "Dropped",
+    "Edge",
     "Engine",
     "Entity",
     "EntityMention",
     "Event",
+    "Expected",
+    "Explanation",
+    "ExportReport",
     "ExtractSettings",
     "Extraction",
     "FastEmbedder",
+    "FastReranker",
     "GraphDelta",
+    "HTTPReranker",
     "HashingEmbedder",
     "IngestSettings",
     "InsertReport",
@@ -116,6 +138,7 @@ __all__ = [
     "InvalidInput",
     "InvalidReply",
     "InvalidWorkspaceName",
+    "JsonlReport",
     "Keywords",
     "Limits",
     "MergeSettings",
@@ -133,10 +156,12 @@ __all__ = [
     "ProviderTimeout",
     "ProviderUnavailable",
     "QueryOptions",
+    "Reason",
     "Reference",
     "Relation",
     "RelationMention",
     "Retrieval",
+    "Seed",
     "Settings",
     "StatelessRagError",
     "Status",
@@ -147,7 +172,9 @@ __all__ = [
     "StoreLocked",
     "StoreSettings",
     "StreamAbandoned",
+    "Trace",
     "Usage",
+    "WorkCancelled",
     "WorkFailed",
     "WorkspaceInfo",
     "WorkspaceMismatch",
@@ -156,85 +183,18 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = MappingProxyType(
-    {
-        "context": (
-            "Clock",
-            "Context",
-        ),
-        "engine": ("Engine",),
-        "errors": (
-            "CommitConflict",
-            "DeadlineExceeded",
-            "InvalidDocument",
-            "InvalidInput",
-            "InvalidReply",
-            "InvalidWorkspaceName",
-            "Overloaded",
-            "ProviderError",
-            "ProviderRateLimited",
-            "ProviderRejected",
-            "ProviderTimeout",
-            "ProviderUnavailable",
-            "StatelessRagError",
-            "StoreClosed",
-            "StoreCorrupt",
-            "StoreError",
-            "StoreLocked",
-            "StreamAbandoned",
-            "WorkFailed",
-            "WorkspaceMismatch",
-            "WorkspaceNotFound",
-        ),
-        "limits": ("Limits",),
-        "prompts": ("Prompts",),
-        "providers": (
-            "CooccurrenceExtractor",
-            "FastEmbedder",
-            "HashingEmbedder",
-            "O200kTokenizer",
-            "OpenAIEmbedder",
-            "OpenAILLM",
-        ),
-        "settings": (
-            "CallSettings",
-            "ChunkSettings",
-            "ExtractSettings",
-            "IngestSettings",
-            "MergeSettings",
-            "QueryOptions",
-            "Settings",
-            "StoreSettings",
-        ),
-        "stores.duckdb.store": ("Store",),
-        "types": (
-            "Answer",
-            "Chunk",
-            "ChunkError",
-            "DeleteReport",
-            "Document",
-            "DocumentReport",
-            "DocumentStatus",
-            "Entity",
-            "EntityMention",
-            "Event",
-            "Extraction",
-            "GraphDelta",
-            "InsertReport",
-            "Keywords",
-            "Message",
-            "OpenWorkspace",
-            "Passage",
-            "Reference",
-            "Relation",
-            "RelationMention",
-            "Retrieval",
-            "Status",
-            "Usage",
-            "WorkspaceInfo",
-        ),
-        "workspaces": ("Workspaces",),
-    }
+# Modules whose public names are the package's, light ones first: they are looked through in this order.
+_HOMES = (
+    "errors",
+    "settings",
+    "types",
+    "context",
+    "limits",
+    "prompts",
+    "providers",
+    "engine",
+    "workspaces",
+    "stores.duckdb.store",
 )
 
 
@@ -244,9 +204,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("stateless-rag")
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{home}"), name)
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"{__name__}.{home}")
+            if name in module.__all__:
+                return getattr(module, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -7,7 +7,7 @@ read or written.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.errors import (
@@ -17,18 +17,20 @@ from stateless_rag.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     StatelessRagError,
+    WorkCancelled,
 )
 from stateless_rag.limits import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
     from tenacity import RetryCallState
 
     from stateless_rag.context import Context
     from stateless_rag.limits import Kind
 
-__all__ = ["foreign_errors", "provider_time", "slot", "until_answered", "within_deadline"]
+__all__ = ["provider_time", "slot", "until_answered", "within_deadline"]
 
 Answer = TypeVar("Answer")
 
@@ -36,72 +38,104 @@ _LONGEST_PAUSE = 1.0  # seconds between two tries to enter a full queue
 _LONGEST_OBEYED = 10  # times `max_backoff`: a provider that asks for a longer wait is asked again after this
 
 
-@asynccontextmanager
-async def slot(context: Context, kind: Kind) -> AsyncIterator[None]:
+# Classes, not generators: both surround every call, and a generator takes several times as long.
+
+
+class slot(AbstractAsyncContextManager[None]):  # noqa: N801 -- reads like a function where it is used
     """A slot for one call, waited for under the context's workspace, priority and deadline.
 
     A query that finds the queue full is told so (`Overloaded`); ingestion can wait and tries again.
     """
-    async with AsyncExitStack() as held:
-        while True:
-            try:
-                await held.enter_async_context(
-                    context.limits.slot(
-                        kind,
-                        workspace=context.workspace,
-                        priority=context.priority,
-                        deadline=context.deadline,
-                        clock=context.clock.monotonic,
-                    )
-                )
-                break
-            except Overloaded as full:
-                if context.priority is Priority.QUERY:
-                    raise
-                pause = asyncio.sleep(min(full.retry_after, _LONGEST_PAUSE))
-                await within_deadline(context, pause, "the queue for a provider was full")
-        yield
+
+    def __init__(self, context: Context, kind: Kind) -> None:
+        self._context = context
+        self._kind = kind
+        self._held: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> None:
+        """Wait for the slot. Raises WorkCancelled if what it is for was cancelled meanwhile."""
+        while self._held is None:
+            self._held = await self._taken()
+        cancelled = self._context.cancelled
+        if cancelled is not None and cancelled():
+            await self._held.__aexit__(None, None, None)
+            raise WorkCancelled(f"a call of the {self._kind} was not made, because its work was cancelled")
+
+    async def _taken(self) -> AbstractAsyncContextManager[None] | None:
+        context = self._context
+        one = context.limits.slot(
+            self._kind,
+            workspace=context.workspace,
+            priority=context.priority,
+            deadline=context.deadline,
+            clock=context.clock.monotonic,
+        )
+        try:
+            await one.__aenter__()
+        except Overloaded as full:
+            if context.priority is Priority.QUERY:
+                raise
+            pause = asyncio.sleep(min(full.retry_after, _LONGEST_PAUSE))
+            await within_deadline(context, pause, "the queue for a provider was full")
+            return None
+        return one
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        if self._held is not None:
+            await self._held.__aexit__(exc_type, exc, traceback)
 
 
-@asynccontextmanager
-async def provider_time(
-    context: Context, seconds: float, model: str, *, left: float | None = None
-) -> AsyncIterator[None]:
+class provider_time(AbstractAsyncContextManager[None]):  # noqa: N801 -- reads like a function where it is used
     """Let a provider work for so many seconds, and not past the deadline; foreign errors become our own.
 
-    `left` is what remains of the seconds, for a call that is awaited in pieces. Raises `ProviderTimeout`,
-    `DeadlineExceeded`, or what `foreign_errors` makes of the provider's error.
+    `left` is what remains of the seconds, for a call that is awaited in pieces. Raises `ProviderTimeout`, or
+    `DeadlineExceeded`. Errors of the tree pass as they are. A `TimeoutError` or `ConnectionError` of the
+    provider may pass and becomes the class that is retried; any other exception becomes a plain
+    `ProviderError`, which is not.
     """
-    allowed, until_deadline = seconds if left is None else left, _time_left(context)
-    late = until_deadline is not None and until_deadline < allowed
-    window = asyncio.timeout(until_deadline if late else allowed)
-    try:
-        async with window:
-            with foreign_errors(model):
-                yield
-    except (TimeoutError, StatelessRagError) as exc:
-        if not window.expired():
-            raise
-        if late:
-            raise _deadline_exceeded(f"{model} was answering") from exc
-        raise ProviderTimeout(
-            f"{model} gave no answer within {seconds:g} s. If that is normal, raise it in CallSettings."
-        ) from exc
 
+    def __init__(self, context: Context, seconds: float, model: str, *, left: float | None = None) -> None:
+        allowed, until_deadline = seconds if left is None else left, _time_left(context)
+        self._late = until_deadline is not None and until_deadline < allowed
+        self._window = asyncio.timeout(until_deadline if self._late else allowed)
+        self._seconds = seconds
+        self._model = model
 
-@contextmanager
-def foreign_errors(model: str) -> Iterator[None]:
-    """Map what a provider raises to the error tree; errors of the tree pass as they are.
+    async def __aenter__(self) -> None:
+        """Begin to count."""
+        await self._window.__aenter__()
 
-    A `TimeoutError` or `ConnectionError` may pass and becomes the class that is retried; any other exception
-    becomes a plain `ProviderError`, which is not.
-    """
-    try:
-        yield
-    except StatelessRagError:
-        raise
-    except Exception as exc:
-        raise _provider_error(model, exc) from exc
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Raise what an error of the provider is called here."""
+        try:
+            await self._window.__aexit__(exc_type, exc, traceback)
+        except TimeoutError as expired:
+            raise self._too_late() from expired
+        if not isinstance(exc, Exception):
+            return
+        if self._window.expired():
+            raise self._too_late() from exc
+        if not isinstance(exc, StatelessRagError):
+            raise _provider_error(self._model, exc) from exc
+
+    def _too_late(self) -> StatelessRagError:
+        if self._late:
+            return _deadline_exceeded(f"{self._model} was answering")
+        return ProviderTimeout(
+            f"{self._model} gave no answer within {self._seconds:g} s. If that is normal, raise it in "
+            "CallSettings."
+        )
 
 
 async def within_deadline(context: Context, waiting: Awaitable[Answer], doing: str) -> Answer:

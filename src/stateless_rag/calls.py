@@ -11,7 +11,6 @@ the operation but not towards the time-out of the call.
 from __future__ import annotations
 
 import math
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,24 +32,42 @@ if TYPE_CHECKING:
 
     Check = Callable[[LLMReply], None]
 
-__all__ = ["complete", "embed_texts", "request_digest", "rerank", "stream", "vector_digest"]
+__all__ = [
+    "complete",
+    "embed_texts",
+    "keep",
+    "recall",
+    "request_digest",
+    "rerank",
+    "stream",
+    "vector_digest",
+]
 
 # ---- digests -------------------------------------------------------------------------------------------
 
 
-def request_digest(model: str, request: LLMRequest) -> str:
-    """The name of a call in the journal: all that determines the reply, and not its purpose."""
+def request_digest(model: str, request: LLMRequest, salt: str = "") -> str:
+    """The name of a call in the journal: all that determines the reply, and not its purpose.
+
+    Calls with another `salt` are other calls.
+    """
     system = () if request.system is None else (request.system,)
     turns = [part for message in request.history for part in (message.role, message.content)]
     options = (str(request.json), str(request.max_tokens), str(len(system)))
-    return digest("complete", model, *options, *system, request.prompt, *turns)
+    salted = ("complete", "salted", salt) if salt else ("complete",)
+    return digest(*salted, model, *options, *system, request.prompt, *turns)
 
 
 # ---- the LLM -------------------------------------------------------------------------------------------
 
 
 async def complete(
-    context: Context, request: LLMRequest, *, journal: bool = True, check: Check | None = None
+    context: Context,
+    request: LLMRequest,
+    *,
+    journal: bool = True,
+    check: Check | None = None,
+    salt: str = "",
 ) -> LLMReply:
     """The LLM's reply, from the journal if it was paid for before, else journaled before it is returned.
 
@@ -62,35 +79,56 @@ async def complete(
     if context.journal is None or not journal:
         reply, _ = await _ask(context, llm, request, check)
         return reply
-    key = request_digest(llm.model, request)
+    key, ask = request_digest(llm.model, request, salt), partial(_ask, context, llm, request, check)
     while True:
-        found = await _paid_once(
-            context, context.journal, key, partial(_ask, context, llm, request, check), request
-        )
+        with context.journal.flights.lead((key,)) as led:
+            if led:
+                found = await _known(context, context.journal, key, request)
+                return await _paid(context.journal, key, llm, request, ask) if found is None else found
+        waiting = context.journal.flights.wait(key)
+        await within_deadline(context, waiting, "the same request was under way elsewhere")
+        found = await _known(context, context.journal, key, request)  # None if who led brought nothing back
         if found is not None:
             return found
 
 
-async def _paid_once(
-    context: Context,
+async def recall(context: Context, request: LLMRequest, salt: str) -> LLMReply | None:
+    """The reply that was paid for before, None if none was or the context has no journal."""
+    llm = required_llm(context, request)
+    if context.journal is None:
+        return None
+    return await _known(context, context.journal, request_digest(llm.model, request, salt), request)
+
+
+async def keep(context: Context, request: LLMRequest, reply: LLMReply, salt: str) -> None:
+    """Journal a reply that was streamed."""
+    llm = required_llm(context, request)
+    if context.journal is not None:
+        key = request_digest(llm.model, request, salt)
+        usage = Usage(1, reply.prompt_tokens or 0, reply.completion_tokens or 0)
+        entry = JournalEntry(digest=key, purpose=request.purpose, model=llm.model, reply=reply, usage=usage)
+        await context.journal.put(entry)
+
+
+async def _known(context: Context, journal: Journal, key: str, request: LLMRequest) -> LLMReply | None:
+    """What was paid for before."""
+    reply = await journal.get(key)
+    if reply is not None:
+        context.meter.add(request.purpose, Usage(cached=1))
+    return reply
+
+
+async def _paid(
     journal: Journal,
     key: str,
-    ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
+    llm: LLM,
     request: LLMRequest,
-) -> LLMReply | None:
-    """The reply, or None if another caller led the flight and did not bring one back."""
-    async with AsyncExitStack() as stack:
-        lead = stack.enter_async_context(journal.flights.lead(key))
-        leader = await within_deadline(context, lead, "the same request was under way elsewhere")
-        reply = await journal.get(key)
-        if reply is not None:
-            context.meter.add(request.purpose, Usage(cached=1))
-        elif leader:
-            reply, usage = await ask()
-            model = required_llm(context, request).model
-            entry = JournalEntry(digest=key, purpose=request.purpose, model=model, reply=reply, usage=usage)
-            await journal.put(entry)
-        return reply
+    ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
+) -> LLMReply:
+    reply, usage = await ask()
+    entry = JournalEntry(digest=key, purpose=request.purpose, model=llm.model, reply=reply, usage=usage)
+    await journal.put(entry)
+    return reply
 
 
 async def _ask(
@@ -146,4 +184,6 @@ def _checked_ranks(model: str, ranked: Sequence[tuple[int, float]], count: int) 
             scores[int(index)] = float(score)
     except (TypeError, ValueError) as exc:
         raise InvalidReply(f"{model} gave a ranking that is not pairs of index and score: {exc}") from exc
+    if not scores:  # else a broken reranker would look like a question that nothing answers
+        raise InvalidReply(f"{model} was given {count} texts and ranked none of them.")
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

@@ -1,23 +1,19 @@
-"""Changes to a workspace other than taking documents in: deleting some, and letting a name stand for another."""
+"""Deleting documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stateless_rag.checks import shown, text
 from stateless_rag.commit import Batch, commit
 from stateless_rag.context import Meter
-from stateless_rag.errors import InvalidInput
-from stateless_rag.text import entity_key
 from stateless_rag.types import DeleteReport
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.protocols import Workspace
 
-__all__ = ["aliases_of", "delete_documents", "set_alias"]
+__all__ = ["delete_documents"]
 
 
 async def delete_documents(context: Context, workspace: Workspace, ids: Sequence[str]) -> DeleteReport:
@@ -45,24 +41,3 @@ async def delete_documents(context: Context, workspace: Workspace, ids: Sequence
         seconds=context.clock.monotonic() - started,
         revision=committed.revision,
     )
-
-
-async def set_alias(context: Context, workspace: Workspace, name: str, target: str | None) -> int:
-    """Commit an alias, or with None take it back; returns the revision, the old one if nothing changes.
-
-    Raises InvalidInput for names that are none, and for aliases that would lead in a circle.
-    """
-    policy = context.settings.merging.key_policy
-    key = entity_key(text("name", name), policy)
-    other = None if target is None else entity_key(text("target", target), policy)
-    if not key or other == "":
-        raise InvalidInput(f"name is {shown(name)}, target {shown(target)}; both must name an entity")
-    if other == (await aliases_of(workspace)).get(key):
-        return workspace.revision
-    changing = context.derive(meter=Meter(), journal=workspace.journal)
-    return (await commit(changing, workspace, Batch(aliases={key: other}))).revision
-
-
-async def aliases_of(workspace: Workspace) -> Mapping[str, str]:
-    """The aliases: keys and the keys they stand for."""
-    return await workspace.read_basis(lambda basis: MappingProxyType(dict(basis.aliases())))

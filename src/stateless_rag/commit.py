@@ -8,31 +8,31 @@ summary and vector, so nothing is paid twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.calls import vector_digest
 from stateless_rag.counting import count_lines
 from stateless_rag.errors import CommitConflict
-from stateless_rag.folding import Changed, Folding, fold_changes
+from stateless_rag.folding import Changed, Folding, fold_changes, fold_curation
+from stateless_rag.limits import Priority
 from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
 from stateless_rag.retrieval.render import entity_line, relation_line
 from stateless_rag.stages.embed import embed_named, entity_text, relation_text
 from stateless_rag.stages.merge import present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
 from stateless_rag.text import chunk_row_id, digest, stable_id
-from stateless_rag.types import Entity, Relation
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import Workspace
-    from stateless_rag.types import Chunk, Extraction
+    from stateless_rag.types import Chunk, Curation, Extraction
 
-__all__ = ["Batch", "Committed", "Outdated", "Ready", "commit"]
+__all__ = ["Batch", "Committed", "Draft", "Outdated", "Ready", "commit"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries; the first is doubled until the longest
 
@@ -55,13 +55,17 @@ class Ready:
     done: tuple[int, ...] = ()
 
 
+Draft = Callable[[Basis], "Curation | None"]
+"""A change by hand, once it is known what there is: its entry with the next number, None if nothing changes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one commit is to change."""
+    """What one commit is to change. One with a `curation` changes nothing else."""
 
     ready: tuple[Ready, ...] = ()
     removed: tuple[str, ...] = ()
-    aliases: Mapping[str, str | None] = field(default_factory=dict)
+    curation: Draft | None = None
     done: tuple[int, ...] = ()
 
 
@@ -76,6 +80,7 @@ class Committed:
     entities_removed: int
     relations_changed: int
     relations_removed: int
+    curation: Curation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +95,22 @@ class _Plan:
     chunks: tuple[tuple[Chunk, Extraction], ...]
     moved: tuple[ChunkRow, ...]
     removed_chunks: tuple[int, ...]
+    curation: Curation | None = None
 
     @property
     def empty(self) -> bool:
-        return not (self.documents or self.removed_documents or self.folding.touched)
+        return not (self.documents or self.removed_documents or self.folding.touched or self.curation)
 
 
 async def commit(context: Context, workspace: Workspace, batch: Batch) -> Committed:
     """Commit a batch, without documents that were withdrawn (deleted) in the meantime.
 
+    Its provider calls go ahead of other ingestion's: what is extracted waits for the commits before it.
     Raises ProviderError if a summary or an embedding fails, and Outdated if a document must be prepared again;
     then nothing was changed.
     """
-    return await _attempts(context)(_attempt, context, workspace, batch)
+    ahead = context.derive(priority=min(context.priority, Priority.COMMIT))
+    return await _attempts(context)(_attempt, ahead, workspace, batch)
 
 
 def _attempts(context: Context) -> AsyncRetrying:
@@ -124,7 +132,7 @@ async def _attempt(context: Context, workspace: Workspace, batch: Batch) -> Comm
     batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
     plan = await workspace.read_basis(partial(_plan, context, batch, context.clock.wall()))
     committed = _committed(plan, withdrawn)
-    if plan.empty and not batch.aliases:
+    if plan.empty:
         return committed
     described = await _descriptions(context, [*plan.folding.entities, *plan.folding.relations])
     change, texts = await asyncio.to_thread(_change, context, plan, batch, described)
@@ -144,6 +152,7 @@ def _committed(plan: _Plan, withdrawn: tuple[int, ...]) -> Committed:
         entities_removed=len(folding.removed_entities),
         relations_changed=len(folding.relations),
         relations_removed=len(folding.removed_relations),
+        curation=plan.curation,
     )
 
 
@@ -172,9 +181,12 @@ def _plan(context: Context, batch: Batch, now: float, basis: Basis) -> _Plan:
         added.extend((c, ready.extractions[c.id]) for c in ready.chunks if c.id in ready.extractions)
     if outdated:
         raise Outdated(outdated)
-    folding = fold_changes(
-        basis, context.settings.merging, [extraction for _, extraction in added], removed, batch.aliases
-    )
+    curation = None if batch.curation is None else batch.curation(basis)
+    merging = context.settings.merging
+    if curation is None:
+        folding = fold_changes(basis, merging, [extraction for _, extraction in added], removed)
+    else:
+        folding = fold_curation(basis, merging, curation)
     return _Plan(
         base=basis.revision,
         reads=folding.reads | {stable_id("document", id_) for id_ in ids},
@@ -184,6 +196,7 @@ def _plan(context: Context, batch: Batch, now: float, basis: Basis) -> _Plan:
         chunks=tuple(added),
         moved=tuple(moved),
         removed_chunks=tuple(sorted(removed)),
+        curation=curation,
     )
 
 
@@ -232,44 +245,12 @@ def _change(
         texts[key] = text
         return key
 
-    entities_shown = [
-        present_entity(change.fold, text) for change, text in zip(folding.entities, described, strict=False)
-    ]
-    relations_shown = [
-        present_relation(change.fold, text)
-        for change, text in zip(folding.relations, described[len(entities_shown) :], strict=True)
-    ]
-    lines = [*map(entity_line, entities_shown), *map(relation_line, relations_shown)]
-    tokens = count_lines(context.tokenizer, lines)
-
-    chunks = tuple(
-        ChunkRow(
-            id=chunk_row_id(chunk.id),
-            chunk=chunk,
-            generation=extraction.generation,
-            vector=named(chunk.text),
-            error=extraction.error,
-        )
-        for chunk, extraction in plan.chunks
-    )
-    entities = tuple(
-        EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
-        for change, entity in zip(folding.entities, map(_counted, entities_shown, tokens), strict=True)
-    )
-    costs = tokens[len(entities) :]
-    relations = tuple(
-        RelationRow(
-            id=change.id,
-            left=folding.entity_id(change.fold.left),
-            right=folding.entity_id(change.fold.right),
-            relation=relation,
-            state=change.state,
-            vector=named(relation_text(context, relation)),
-        )
-        for change, relation in zip(
-            folding.relations, map(_counted_relation, relations_shown, costs), strict=True
-        )
-    )
+    shown = len(folding.entities)
+    descriptions = described[:shown], described[shown:]
+    tokens = _line_tokens(context, folding, *descriptions)
+    chunks = _chunk_rows(plan, named)
+    entities = _entity_rows(context, folding, descriptions[0], tokens[:shown], named)
+    relations = _relation_rows(context, folding, descriptions[1], tokens[shown:], named)
     for vector in folding.stored_vectors:
         texts.pop(vector, None)
     change = Change(
@@ -289,40 +270,86 @@ def _change(
         vectors={},
         requires=tuple(ready.claim.sequence for ready in batch.ready),
         done=(*batch.done, *(n for ready in batch.ready for n in ready.done)),
-        aliases=batch.aliases or None,
+        curation=plan.curation,
+        aliases=folding.aliases,
         remention=folding.remention,
+        hidden=folding.hidden,
     )
     return change, texts
 
 
-# Written out, because `dataclasses.replace` takes three times as long, and this runs for every row of a commit.
+def _line_tokens(
+    context: Context, folding: Folding, entities: Sequence[str], relations: Sequence[str]
+) -> Sequence[int]:
+    """The tokens of the line of each changed entity, then of each relation, given their descriptions."""
+    lines = [
+        *(
+            entity_line(present_entity(change.fold, text, by_hand=change.by_hand))
+            for change, text in zip(folding.entities, entities, strict=True)
+        ),
+        *(
+            relation_line(present_relation(change.fold, text, by_hand=change.by_hand))
+            for change, text in zip(folding.relations, relations, strict=True)
+        ),
+    ]
+    return count_lines(context.tokenizer, lines)
 
 
-def _counted(entity: Entity, tokens: int) -> Entity:
-    return Entity(
-        key=entity.key,
-        name=entity.name,
-        type=entity.type,
-        description=entity.description,
-        weight=entity.weight,
-        tokens=tokens,
+def _chunk_rows(plan: _Plan, named: Callable[[str], str]) -> tuple[ChunkRow, ...]:
+    """The rows of new chunks; `named` takes a text to embed and gives its digest, here and below."""
+    return tuple(
+        ChunkRow(
+            id=chunk_row_id(chunk.id),
+            chunk=chunk,
+            generation=extraction.generation,
+            vector=named(chunk.text),
+            error=extraction.error,
+        )
+        for chunk, extraction in plan.chunks
     )
 
 
-def _counted_relation(relation: Relation, tokens: int) -> Relation:
-    return Relation(
-        source_key=relation.source_key,
-        target_key=relation.target_key,
-        source=relation.source,
-        target=relation.target,
-        keywords=relation.keywords,
-        description=relation.description,
-        weight=relation.weight,
-        tokens=tokens,
+def _entity_rows(
+    context: Context,
+    folding: Folding,
+    descriptions: Sequence[str],
+    tokens: Sequence[int],
+    named: Callable[[str], str],
+) -> tuple[EntityRow, ...]:
+    # Presented again, now with its tokens: it takes less time than a copy by `dataclasses.replace`.
+    changes = folding.entities
+    by_hand = (change.by_hand for change in changes)
+    shown = map(present_entity, (change.fold for change in changes), descriptions, tokens, by_hand)
+    return tuple(
+        EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
+        for change, entity in zip(changes, shown, strict=True)
     )
 
 
-async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> list[str]:
+def _relation_rows(
+    context: Context,
+    folding: Folding,
+    descriptions: Sequence[str],
+    tokens: Sequence[int],
+    named: Callable[[str], str],
+) -> tuple[RelationRow, ...]:
+    changes = folding.relations
+    by_hand = (change.by_hand for change in changes)
+    shown = map(present_relation, (change.fold for change in changes), descriptions, tokens, by_hand)
+    return tuple(
+        RelationRow(
+            id=change.id,
+            left=folding.entity_id(change.fold.left),
+            right=folding.entity_id(change.fold.right),
+            relation=relation,
+            state=change.state,
+            vector=named(relation_text(context, relation)),
+        )
+        for change, relation in zip(changes, shown, strict=True)
+    )
+
+
+async def _descriptions(context: Context, changes: Sequence[Changed[Any, Any]]) -> list[str]:
     """Kept descriptions as they are, short lists joined at once, long ones summarised concurrently."""
 
     def at_once() -> list[str | None]:
@@ -346,5 +373,6 @@ async def _descriptions(context: Context, changes: Sequence[Changed[Any]]) -> li
             for _ in range(min(len(long), 2 * context.limits.capacity("llm"))):
                 group.create_task(work())
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+        first = errors.exceptions[0]
+        raise first from first.__cause__
     return [text or "" for text in described]

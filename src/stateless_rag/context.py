@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from stateless_rag.checks import callback, each_field, instance, optional, provider
+from stateless_rag.checks import callback, choice, each_field, instance, optional, provider
 from stateless_rag.limits import Limits, Priority
 from stateless_rag.prompts import Prompts
 from stateless_rag.settings import Settings
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import LLM, Embedder, Extractor, Journal, Observer, Reranker, Tokenizer
 
 __all__ = ["Clock", "Context", "Meter"]
+
+_ROLES = ("extract", "summarize", "keywords", "answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,15 @@ class Context:
 
     A stage calls providers through `stateless_rag.calls`, which applies limits, time-outs, retries, the
     journal and the meter that are named here. `workspace` is the name under which waiting for limits is
-    fair. `deadline` is a reading of `clock.monotonic`.
+    fair. `deadline` is a reading of `clock.monotonic`. `roles` has the LLMs for some
+    kinds of work, `llm` does the rest. `cancelled` is asked when a call's turn has come, and keeps it from being
+    made. `trace_id` names the question that is being answered.
     """
 
     settings: Settings = field(default_factory=Settings)
     tokenizer: Tokenizer
     llm: LLM | None = None
+    roles: Mapping[str, LLM] = field(default_factory=lambda: MappingProxyType({}))
     embedder: Embedder
     reranker: Reranker | None = None
     extractor: Extractor
@@ -68,6 +73,8 @@ class Context:
     workspace: str = "default"
     priority: Priority = Priority.INGEST
     deadline: float | None = None
+    cancelled: Callable[[], bool] | None = None
+    trace_id: str | None = None
 
     def __post_init__(self) -> None:
         each_field(self, instance, "settings", kind=Settings)
@@ -82,38 +89,50 @@ class Context:
         cls,
         *,
         llm: LLM | Callable[..., Any] | None = None,
+        roles: Mapping[str, LLM | Callable[..., Any]] | None = None,
         embedder: Embedder | Callable[..., Any] | None = None,
         tokenizer: Tokenizer | None = None,
         extractor: Extractor | None = None,
-        reranker: Reranker | None = None,
+        reranker: Reranker | Callable[..., Any] | None = None,
         **others: Any,
     ) -> Context:
         """A context with the built-in parts where none is given.
 
         Without an LLM the built-in extractor works; without an embedder, the built-in hashing embedder; the
-        tokenizer is o200k_base. Any async callable is accepted as LLM or embedder
-        (see `stateless_rag.providers.as_llm` and `as_embedder`).
+        tokenizer is o200k_base. Any async callable is accepted as LLM, embedder or reranker
+        (see `stateless_rag.providers.as_llm`, `as_embedder` and `as_reranker`). `roles` names the LLMs for
+        extract, summarize, keywords and answer where they are not `llm`. Raises InvalidInput for other roles.
         """
-        from stateless_rag.providers import HashingEmbedder, O200kTokenizer, as_embedder, as_llm
+        from stateless_rag.providers import HashingEmbedder, O200kTokenizer, as_embedder, as_llm, as_reranker
         from stateless_rag.stages.extract import CooccurrenceExtractor, LLMExtractor
 
         optional("tokenizer", tokenizer, provider, members=("name", "count", "offsets"))
         optional("extractor", extractor, provider, members=("generation", "extract"))
-        optional("reranker", reranker, provider, members=("model", "rerank"))
         model = None if llm is None else as_llm(llm)
-        built_in: Extractor = CooccurrenceExtractor() if model is None else LLMExtractor()
+        others_by_role = _by_role(roles or {})
+        reads = model is not None or "extract" in others_by_role
+        built_in: Extractor = LLMExtractor() if reads else CooccurrenceExtractor()
         return cls(
             llm=model,
+            roles=others_by_role,
             embedder=HashingEmbedder() if embedder is None else as_embedder(embedder),
             tokenizer=O200kTokenizer() if tokenizer is None else tokenizer,
             extractor=built_in if extractor is None else extractor,
-            reranker=reranker,
+            reranker=None if reranker is None else as_reranker(reranker),
             **others,
         )
 
     def derive(self, **changes: Any) -> Context:
         """A copy with some fields changed; what is dear to build is shared."""
         return replace(self, **changes)
+
+    def llm_for(self, purpose: str) -> LLM | None:
+        """The LLM for requests of a purpose: that of its role, else the one for all."""
+        return self.roles.get("extract" if purpose == "glean" else purpose, self.llm)
+
+    def without_llm(self) -> Context:
+        """A copy in which nothing can call an LLM."""
+        return self.derive(llm=None, roles=MappingProxyType({}))
 
     def emit(
         self,
@@ -127,9 +146,23 @@ class Context:
             "failed",
             "deleted",
             "finished",
+            "keywords",
+            "searching",
+            "reranking",
+            "answering",
+            "retrieved",
+            "answered",
         ],
         **fields: Any,
     ) -> None:
         """Tell the observer, if there is one."""
         if self.observer is not None:
-            self.observer(Event(kind=kind, workspace=self.workspace, **fields))
+            self.observer(Event(kind=kind, workspace=self.workspace, trace_id=self.trace_id, **fields))
+
+
+def _by_role(roles: Mapping[str, LLM | Callable[..., Any]]) -> Mapping[str, LLM]:
+    from stateless_rag.providers import as_llm
+
+    return MappingProxyType(
+        {choice("a role", role, among=_ROLES): as_llm(llm) for role, llm in roles.items()}
+    )

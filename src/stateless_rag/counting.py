@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.protocols import LineCounter
 from stateless_rag.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import LLMReply, LLMRequest, Tokenizer
 
-__all__ = ["count_lines", "count_tokens", "count_usage", "usage_of"]
+__all__ = ["count_lines", "count_tokens", "count_usage", "counting"]
 
+Result = TypeVar("Result")
 _INLINE_CHARACTERS = 4_000  # about 0.2 ms; a thread costs half of that, and longer under load
 
 
+async def counting(tokenizer: Tokenizer, texts: Sequence[str], function: Callable[[], Result]) -> Result:
+    """Run a function that may count the tokens of the texts, or of parts of them.
+
+    At once if they are short, in a thread if they are long or the tokenizer is still to be built.
+    """
+    if sum(map(len, texts)) <= _INLINE_CHARACTERS and _is_ready(tokenizer):
+        return function()
+    return await asyncio.to_thread(function)
+
+
+def _is_ready(tokenizer: Tokenizer) -> bool:
+    return bool(getattr(tokenizer, "built", True))
+
+
 async def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
-    """The number of tokens of each text; long texts are counted in a thread, short ones at once."""
-    if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-        return [tokenizer.count(text) for text in texts]
-    return await asyncio.to_thread(lambda: [tokenizer.count(text) for text in texts])
+    """The number of tokens of each text; as `counting`."""
+    return await counting(tokenizer, texts, lambda: [tokenizer.count(text) for text in texts])
 
 
 def count_lines(tokenizer: Tokenizer, lines: Sequence[str]) -> Sequence[int]:
@@ -34,20 +47,17 @@ def count_lines(tokenizer: Tokenizer, lines: Sequence[str]) -> Sequence[int]:
 
 
 async def count_usage(context: Context, request: LLMRequest, reply: LLMReply) -> Usage:
-    """What a reply cost, as `usage_of` tells it; long texts are counted in a thread."""
-    counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
-    if counted or sum(map(len, (*_asked(request), reply.text))) <= _INLINE_CHARACTERS:
-        return usage_of(context, request, reply)
-    return await asyncio.to_thread(usage_of, context, request, reply)
-
-
-def usage_of(context: Context, request: LLMRequest, reply: LLMReply) -> Usage:
-    """What a reply cost; the tokenizer counts where the provider does not."""
+    """What a reply cost; the tokenizer counts where the provider does not, as `counting` says."""
     count = context.tokenizer.count
     prompt, completion = reply.prompt_tokens, reply.completion_tokens
-    if prompt is None:
-        prompt = sum(count(text) for text in _asked(request) if text)
-    return Usage(1, prompt, count(reply.text) if completion is None else completion)
+    if prompt is not None and completion is not None:
+        return Usage(1, prompt, completion)
+
+    def counted() -> Usage:
+        asked = sum(count(text) for text in _asked(request) if text) if prompt is None else prompt
+        return Usage(1, asked, count(reply.text) if completion is None else completion)
+
+    return await counting(context.tokenizer, [*_asked(request), reply.text], counted)
 
 
 def _asked(request: LLMRequest) -> list[str]:

@@ -86,7 +86,7 @@ async def _find_or_embed(
     flights = journal.flights
     missing = dict(wanted)
     while missing:
-        with flights.lead_free(missing) as led:
+        with flights.lead(missing) as led:
             stored = await _stored(context, journal, missing)
             found.update(stored)
             flights.land(led, stored)

@@ -18,6 +18,7 @@ StatelessRagError
 │   ├── ProviderRejected           4xx: wrong key, model, or request
 │   └── InvalidReply               an answer that cannot be used
 ├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
+├── WorkCancelled                  `Engine.cancel` stopped it
 ├── StreamAbandoned                nobody read a stream for too long
 ├── WorkFailed                     some workspaces could not be worked on; carries the reports of the others
 └── DeadlineExceeded (TimeoutError)
@@ -51,6 +52,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "StreamAbandoned",
+    "WorkCancelled",
     "WorkFailed",
     "WorkspaceMismatch",
     "WorkspaceNotFound",
@@ -156,6 +158,10 @@ class Overloaded(StatelessRagError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class WorkCancelled(StatelessRagError):
+    """What a provider was to be called for was cancelled (`Engine.cancel`) while the call waited for its turn."""
 
 
 class StreamAbandoned(StatelessRagError):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Flights"]
 
@@ -27,22 +27,8 @@ class Flights:
     def __init__(self) -> None:
         self._flights: dict[str, _Flight] = {}
 
-    @asynccontextmanager
-    async def lead(self, digest: str) -> AsyncIterator[bool]:
-        """True at once if nobody leads, until the block ends; else wait for who does, then False."""
-        flight = _Flight()
-        current = self._flights.setdefault(digest, flight)
-        if current is not flight:
-            await current.wait()
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            self._land(digest)
-
     @contextmanager
-    def lead_free(self, digests: Iterable[str]) -> Iterator[set[str]]:
+    def lead(self, digests: Iterable[str]) -> Iterator[set[str]]:
         """Lead those of the digests that nobody leads, without waiting, until the block ends.
 
         Gives the digests that are led; `land` some of them and take them out of the set to end them early.

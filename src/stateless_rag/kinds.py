@@ -27,10 +27,21 @@ from stateless_rag.text import stable_id
 from stateless_rag.types import EntityMention, RelationMention
 
 if TYPE_CHECKING:
+    from stateless_rag.curation_log import CurationLog, EntityByHand, RelationByHand
     from stateless_rag.protocols import Basis, EntityRow, RelationRow
     from stateless_rag.settings import MergeSettings
 
-__all__ = ["Entities", "Fold", "Kind", "Pair", "Relations", "Row", "entity_row_id", "relation_row_id"]
+__all__ = [
+    "ByHand",
+    "Entities",
+    "Fold",
+    "Kind",
+    "Pair",
+    "Relations",
+    "Row",
+    "entity_row_id",
+    "relation_row_id",
+]
 
 Pair = tuple[str, str]
 
@@ -42,6 +53,19 @@ class Fold(Protocol):
     def chunks(self) -> int: ...  # noqa: D102 -- documented by EntityFold
     @property
     def texts(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class ByHand(Protocol):
+    """What was said by hand of either."""
+
+    @property
+    def hidden(self) -> bool: ...  # noqa: D102 -- documented by EntityByHand
+    @property
+    def made(self) -> bool: ...  # noqa: D102
+    @property
+    def description(self) -> str | None: ...  # noqa: D102
+    @property
+    def told(self) -> str | None: ...  # noqa: D102
 
 
 class Row(Protocol):
@@ -57,9 +81,10 @@ KeyT = TypeVar("KeyT")
 FoldT = TypeVar("FoldT", bound=Fold)
 MentionT_contra = TypeVar("MentionT_contra", contravariant=True)
 RowT = TypeVar("RowT", bound=Row)
+HandT = TypeVar("HandT", bound=ByHand)
 
 
-class Kind(Protocol[KeyT, FoldT, MentionT_contra, RowT]):
+class Kind(Protocol[KeyT, FoldT, MentionT_contra, RowT, HandT]):
     """What folding must know of a kind."""
 
     def row_id(self, key: KeyT) -> int:
@@ -85,7 +110,13 @@ class Kind(Protocol[KeyT, FoldT, MentionT_contra, RowT]):
     def dump(self, fold: FoldT) -> str:
         """The other way round."""
 
-    def subject(self, fold: FoldT) -> str:
+    def empty(self, key: KeyT) -> FoldT:
+        """The fold of no mentions."""
+
+    def by_hand(self, log: CurationLog, key: KeyT) -> HandT | None:
+        """What a log says of a key, if anything."""
+
+    def subject(self, fold: FoldT, by_hand: HandT | None) -> str:
         """What its description is about, as a summary is told."""
 
     def description(self, row: RowT) -> str:
@@ -132,8 +163,14 @@ class Entities:
     def dump(self, fold: EntityFold) -> str:  # noqa: D102
         return f"[{fold.chunks},{_counts(fold.names)},{_counts(fold.types)},{_texts(fold.texts)}]"
 
-    def subject(self, fold: EntityFold) -> str:  # noqa: D102
-        return present_entity(fold, "").name
+    def empty(self, key: str) -> EntityFold:  # noqa: D102
+        return EntityFold(key, 0, {}, {}, ())
+
+    def by_hand(self, log: CurationLog, key: str) -> EntityByHand | None:  # noqa: D102
+        return log.entity(key)
+
+    def subject(self, fold: EntityFold, by_hand: EntityByHand | None) -> str:  # noqa: D102
+        return present_entity(fold, "", by_hand=by_hand).name
 
     def description(self, row: EntityRow) -> str:  # noqa: D102
         return row.entity.description
@@ -178,8 +215,14 @@ class Relations:
             f"{_counts(fold.right_names)},{_texts(fold.keywords)},{_texts(fold.texts)}]"
         )
 
-    def subject(self, fold: RelationFold) -> str:  # noqa: D102
-        relation = present_relation(fold, "")
+    def empty(self, key: Pair) -> RelationFold:  # noqa: D102
+        return RelationFold(*key, 0, 0, 0, {}, {}, (), ())
+
+    def by_hand(self, log: CurationLog, key: Pair) -> RelationByHand | None:  # noqa: D102
+        return log.relation(key)
+
+    def subject(self, fold: RelationFold, by_hand: RelationByHand | None) -> str:  # noqa: D102
+        relation = present_relation(fold, "", by_hand=by_hand)
         return f"({relation.source}, {relation.target})"
 
     def description(self, row: RelationRow) -> str:  # noqa: D102

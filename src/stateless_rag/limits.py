@@ -32,10 +32,11 @@ _SMOOTHING = 0.2
 
 
 class Priority(IntEnum):
-    """Who goes first. All that wait for a query go ahead of all that wait for ingestion."""
+    """Who goes first: all that wait for a query, then what a commit waits for, then what else is ingested."""
 
     QUERY = 0
-    INGEST = 1
+    COMMIT = 1
+    INGEST = 2
 
 
 class Limits:
@@ -203,7 +204,7 @@ class _Pool:
         self.capacity = capacity
         self.in_use = 0
         self._bound = bound
-        self._queues = (_Queue(), _Queue())
+        self._queues = tuple(_Queue() for _ in Priority)
         self._held: dict[asyncio.AbstractEventLoop, int] = {}
         self._lock = threading.Lock()
         self._leaving: deque[_Ticket] = deque()
@@ -261,8 +262,7 @@ class _Pool:
 
     def _grant(self) -> None:
         while self.in_use < self.capacity and self.waiting:
-            query, ingest = self._queues
-            ticket = (query if query.length else ingest).pop()
+            ticket = next(queue for queue in self._queues if queue.length).pop()
             self._hold(ticket)
             try:
                 ticket.loop.call_soon_threadsafe(ticket.wake, True)

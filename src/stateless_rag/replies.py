@@ -17,10 +17,11 @@ __all__ = ["checked_part", "checked_reply", "empty_reply", "is_empty", "required
 
 
 def required_llm(context: Context, request: LLMRequest) -> LLM:
-    """The context's LLM. Raises `InvalidInput` if it has none."""
-    if context.llm is None:
+    """The context's LLM for the request's purpose. Raises `InvalidInput` if it has none."""
+    llm = context.llm_for(request.purpose)
+    if llm is None:
         raise InvalidInput(f"The context has no LLM, which the step {request.purpose!r} needs; give it one.")
-    return context.llm
+    return llm
 
 
 def checked_reply(model: str, reply: Any) -> LLMReply:

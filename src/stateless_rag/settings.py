@@ -21,6 +21,7 @@ from stateless_rag.checks import (
     whole,
 )
 from stateless_rag.errors import InvalidInput
+from stateless_rag.filters import MetadataFilter, checked_filter
 from stateless_rag.text import KeyPolicy
 from stateless_rag.types import Message, Mode
 
@@ -205,7 +206,7 @@ class StoreSettings:
     memory_limit: str = "1GB"
     threads: int = 2
     readers: int = 4
-    checkpoint_threshold: str = "256MB"
+    checkpoint_threshold: str = "32MB"
     base_rows: int = 20_000
     base_type: Literal["float16", "int8", "float32"] = "float16"
 
@@ -230,11 +231,17 @@ class QueryOptions:
     `{response_type}` and `{user_prompt}`. `history` holds earlier turns, oldest first, as (role, text), or as
     mappings with `role` and `content`, or as Message values. `deadline` is seconds for the
     whole operation, waiting included.
+    `rerank=False` leaves a reranker out; passages it scores below `min_rerank_score` are dropped (without a
+    reranker, or where it fails and may, nothing is).
     `on_provider_error="degrade"` falls back (keywords to the built-in extractor, dense search to words, no
     rerank) and says so in the result.
+    `cache` keeps the LLM's answer in the workspace, and takes it from there when the same prompt is sent again at
+    the same revision.
+    `metadata_filter` limits the question to the documents that meet it (`stateless_rag.filters`): nothing that
+    others say is found, shown or counted.
     """
 
-    mode: Literal["naive", "local", "global", "hybrid", "mix", "bypass"] = "mix"
+    mode: Literal["naive", "local", "global", "hybrid", "walk", "mix", "bypass"] = "mix"
     top_k: int = 40
     chunk_top_k: int = 20
     max_entity_tokens: int = 6000
@@ -250,8 +257,12 @@ class QueryOptions:
     system_prompt: str | None = None
     only_context: bool = False
     only_prompt: bool = False
+    cache: bool = False
+    rerank: bool = True
+    min_rerank_score: float | None = None
     on_provider_error: Literal["raise", "degrade"] = "raise"
     deadline: float | None = None
+    metadata_filter: Mapping[str, Any] | MetadataFilter | None = None
 
     def __post_init__(self) -> None:
         each_field(self, choice, "mode", among=get_args(Mode))
@@ -262,9 +273,11 @@ class QueryOptions:
         each_field(self, _turns, "history")
         each_field(self, text, "response_type", "user_prompt")
         each_field(self, optional, "system_prompt", check=text)
-        each_field(self, flag, "only_context", "only_prompt")
+        each_field(self, flag, "only_context", "only_prompt", "rerank", "cache")
+        each_field(self, optional, "min_rerank_score", check=number)
         each_field(self, choice, "on_provider_error", among=("raise", "degrade"))
         each_field(self, optional, "deadline", check=number, above=0.0)
+        each_field(self, checked_filter, "metadata_filter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.attempts import provider_time, slot, until_answered
-from stateless_rag.counting import count_usage, usage_of
+from stateless_rag.counting import count_usage
 from stateless_rag.errors import ProviderError, StreamAbandoned
 from stateless_rag.protocols import LLMReply, StreamPart
 from stateless_rag.replies import checked_part, empty_reply, is_empty, required_llm
@@ -52,7 +52,8 @@ async def stream(context: Context, request: LLMRequest) -> AsyncGenerator[Stream
             metered = True
         finally:
             if not metered:  # closed or broken half-way: what was said so far is paid for
-                context.meter.add(request.purpose, usage_of(context, request, LLMReply(text=answer.text)))
+                usage = await count_usage(context, request, LLMReply(text=answer.text))
+                context.meter.add(request.purpose, usage)
     reply = replace(
         answer.reply, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
     )

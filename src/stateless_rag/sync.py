@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -30,14 +30,26 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.types import (
         Answer,
+        Curated,
+        Curation,
         DeleteReport,
         Document,
+        DocumentContents,
+        DocumentPage,
         DocumentStatus,
         Entity,
         Event,
+        Explanation,
+        ExportFormat,
+        ExportKind,
+        ExportReport,
+        ExportRow,
         InsertReport,
+        JsonlReport,
+        Neighbour,
         Relation,
         Retrieval,
+        Subgraph,
         Usage,
         WorkspaceInfo,
     )
@@ -168,6 +180,18 @@ class Engine:
         """As `insert`, but yields the progress."""
         return self._runner.iterate(self._engine.insert_events(documents, tracking_id=tracking_id))
 
+    def insert_chunks(self, chunks: Iterable[str], **options: Any) -> InsertReport:
+        """As `insert`, for one document that the caller has cut."""
+        return self._runner.run(self._engine.insert_chunks(chunks, **options))
+
+    def insert_graph(
+        self, graph: Mapping[str, Any], *, document_id: str | None = None, tracking_id: str | None = None
+    ) -> InsertReport:
+        """Take in a graph that a program made."""
+        return self._runner.run(
+            self._engine.insert_graph(graph, document_id=document_id, tracking_id=tracking_id)
+        )
+
     def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
         """Make documents durable as pending and return their tracking id."""
         return self._runner.run(self._engine.submit(documents, tracking_id=tracking_id))
@@ -180,9 +204,59 @@ class Engine:
         """Ingest what is pending or has failed."""
         return self._runner.run(self._engine.resume(ids))
 
+    def retry(self, ids: Collection[str] | str | None = None) -> InsertReport:
+        """Ingest again what has failed or was cancelled."""
+        return self._runner.run(self._engine.retry(ids))
+
+    def cancel(
+        self, ids: Collection[str] | str | None = None, *, tracking_id: str | None = None
+    ) -> tuple[str, ...]:
+        """Stop what is being ingested or waits."""
+        return self._runner.run(self._engine.cancel(ids, tracking_id=tracking_id))
+
     def delete(self, ids: Collection[str] | str) -> DeleteReport:
         """Delete documents with all that rests on them alone."""
         return self._runner.run(self._engine.delete(ids))
+
+    def create_entity(self, name: str, **given: str | None) -> Curated:
+        """Make an entity by hand; what is given is as in `stateless_rag.Engine`, here and below."""
+        return self._runner.run(self._engine.create_entity(name, **given))
+
+    def edit_entity(self, name: str, **given: str | None) -> Curated:
+        """Give an entity another type or description."""
+        return self._runner.run(self._engine.edit_entity(name, **given))
+
+    def rename_entity(self, name: str, new_name: str) -> Curated:
+        """Give an entity another name."""
+        return self._runner.run(self._engine.rename_entity(name, new_name))
+
+    def merge_entities(self, sources: Collection[str] | str, target: str, **given: str | None) -> Curated:
+        """Make several entities one."""
+        return self._runner.run(self._engine.merge_entities(sources, target, **given))
+
+    def delete_entity(self, name: str) -> Curated:
+        """Delete an entity with its relations."""
+        return self._runner.run(self._engine.delete_entity(name))
+
+    def create_relation(self, source: str, target: str, **given: Any) -> Curated:
+        """Relate two entities by hand."""
+        return self._runner.run(self._engine.create_relation(source, target, **given))
+
+    def edit_relation(self, source: str, target: str, **given: Any) -> Curated:
+        """Give a relation other keywords, another description or another weight."""
+        return self._runner.run(self._engine.edit_relation(source, target, **given))
+
+    def delete_relation(self, source: str, target: str) -> Curated:
+        """Delete a relation; its entities stay."""
+        return self._runner.run(self._engine.delete_relation(source, target))
+
+    def undo(self, number: int) -> Curated:
+        """Take a change by hand back."""
+        return self._runner.run(self._engine.undo(number))
+
+    def history(self, name: str | None = None, *, limit: int = 100) -> list[Curation]:
+        """Changes by hand, newest first."""
+        return self._runner.run(self._engine.history(name, limit=limit))
 
     def alias(self, name: str, target: str | None) -> int:
         """Let an entity's name stand for another entity."""
@@ -206,6 +280,17 @@ class Engine:
         """What would be found for a question."""
         return self._runner.run(self._engine.retrieve(question, options=options, **changes))
 
+    def explain(
+        self,
+        question: str,
+        *,
+        expect: str | None = None,
+        options: QueryOptions | None = None,
+        **changes: Any,
+    ) -> Explanation:
+        """Why each passage is found for a question, and what became of the document `expect`."""
+        return self._runner.run(self._engine.explain(question, expect=expect, options=options, **changes))
+
     def describe(self) -> WorkspaceInfo:
         """What the workspace holds and was made with."""
         return self._runner.run(self._engine.describe())
@@ -213,6 +298,18 @@ class Engine:
     def documents(self) -> list[DocumentStatus]:
         """The status of every document."""
         return self._runner.run(self._engine.documents())
+
+    def list_documents(self, **options: Any) -> DocumentPage:
+        """Documents by page, status, source, tracking id or metadata."""
+        return self._runner.run(self._engine.list_documents(**options))
+
+    def document_status(self, document_id: str) -> DocumentStatus | None:
+        """Where a document stands."""
+        return self._runner.run(self._engine.document_status(document_id))
+
+    def contents(self, document_id: str) -> DocumentContents | None:
+        """What was made of a document: its chunks, entities and relations."""
+        return self._runner.run(self._engine.contents(document_id))
 
     def document(self, document_id: str) -> Document | None:
         """A committed document."""
@@ -226,9 +323,58 @@ class Engine:
         """The relations of an entity, heaviest first."""
         return self._runner.run(self._engine.relations_of(name, limit=limit))
 
+    def relation(self, one: str, other: str) -> Relation | None:
+        """The relation of two entities."""
+        return self._runner.run(self._engine.relation(one, other))
+
+    def neighbours(self, name: str, *, limit: int = 100) -> list[Neighbour]:
+        """The entities that an entity is related to."""
+        return self._runner.run(self._engine.neighbours(name, limit=limit))
+
+    def subgraph(self, name: str, *, depth: int = 3, limit: int = 1000) -> Subgraph:
+        """The part of the graph around an entity."""
+        return self._runner.run(self._engine.subgraph(name, depth=depth, limit=limit))
+
+    def labels(self) -> list[str]:
+        """The names of all entities."""
+        return self._runner.run(self._engine.labels())
+
+    def popular_labels(self, *, limit: int = 300) -> list[str]:
+        """The names of the entities with the most relations."""
+        return self._runner.run(self._engine.popular_labels(limit=limit))
+
+    def search_labels(self, query: str, *, limit: int = 50) -> list[str]:
+        """Names that match."""
+        return self._runner.run(self._engine.search_labels(query, limit=limit))
+
+    def type_counts(self) -> Mapping[str, int]:
+        """How many entities there are of each type."""
+        return self._runner.run(self._engine.type_counts())
+
     def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
         """The whole graph, for algorithms of rustworkx."""
         return self._runner.run(self._engine.graph())
+
+    def export(
+        self,
+        path: str | Path,
+        format: ExportFormat | None = None,  # noqa: A002
+        *,
+        include: Collection[ExportKind] | ExportKind | None = None,
+        vectors: bool = False,
+    ) -> ExportReport:
+        """Write the graph into a file, or all there is, as JSON Lines."""
+        return self._runner.run(self._engine.export(path, format, include=include, vectors=vectors))
+
+    def export_rows(
+        self, *, include: Collection[ExportKind] | ExportKind | None = None, vectors: bool = False
+    ) -> Generator[ExportRow, None, None]:
+        """What a JSON Lines file would hold, row by row."""
+        return self._runner.iterate(self._engine.export_rows(include=include, vectors=vectors))
+
+    def import_jsonl(self, path: str | Path, *, tracking_id: str | None = None) -> JsonlReport:
+        """Bring in a file that `export` has written as JSON Lines."""
+        return self._runner.run(self._engine.import_jsonl(path, tracking_id=tracking_id))
 
     def costs(self) -> Mapping[str, Usage]:
         """What was paid so far to build the workspace, by purpose."""

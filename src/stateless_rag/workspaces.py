@@ -47,8 +47,8 @@ class Workspaces:
     At most `max_open` engines are kept open, and with `max_bytes` as many as fit with what they hold in memory
     (vectors and graph); those used least recently are closed first. If all are leased and there is no room,
     a further one is refused with Overloaded. Engines that were not leased for `max_idle` seconds are closed.
-    All share `limits`, so that waiting for providers is fair between workspaces. Belongs to one event loop;
-    pools on other loops may use the same store.
+    All share `limits`, so that waiting for providers is fair between workspaces, and the store's tokenizer
+    unless their options name another. Belongs to one event loop; pools on other loops may use the same store.
     """
 
     def __init__(
@@ -131,12 +131,16 @@ class Workspaces:
     async def close(self) -> None:
         """Close all engines; leases that are still held get StoreClosed at their next call.
 
-        May be called twice; whoever calls it returns when all are closed.
+        May be called twice; whoever calls it returns when all are closed. Raises the error of the first that
+        could not be closed properly, after the others were.
         """
         self._closed = True
         while self._entries:
             self._retire(next(iter(self._entries)))
-        await asyncio.gather(*map(asyncio.shield, self._closing), return_exceptions=True)
+        ended = await asyncio.gather(*map(asyncio.shield, self._closing), return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
 
     @property
     def opened(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from integration.command_line import Cli, only_json
 from stateless_rag.cli.files import find_files
 from stateless_rag.errors import InvalidInput
+from stateless_rag.stores.duckdb.names import schema_name
 
 
 def test_ingest_query_status_delete(cli: Cli, corpus: Path) -> None:
@@ -21,7 +22,7 @@ def test_ingest_query_status_delete(cli: Cli, corpus: Path) -> None:
     assert code == 0
     assert err == ""
     assert "corpus/ada-lovelace.md, characters 0–" in out
-    assert "found by vector; entity:Analytical Engine" in out
+    assert "found by walk; " in out
     code, out, _ = cli("status")
     assert code == 0
     assert out.count("processed") == 6
@@ -168,6 +169,25 @@ def test_workspaces(cli: Cli, corpus: Path) -> None:
     assert cli("workspaces", "drop", "two", "--yes")[0] == 0
     code, _, err = cli("query", "What?", "-w", "two")
     assert (code, "workspaces list" in err) == (1, True)
+
+
+def test_a_damaged_workspace_does_not_hide_the_others(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        assert cli("workspaces", "create", name, "--placement", "own")[0] == 0
+    file = tmp_path / "stateless-rag-data" / "workspaces" / f"{schema_name('b')}.duckdb"
+    assert file.exists()
+    file.write_bytes(b"x" * 9000)
+    code, out, err = cli("workspaces", "list")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (1, ["NAME", "a", "c"])
+    assert err.startswith("error: b: cannot open the file of workspace 'b'") and "drop the workspace" in err
+    assert "Traceback" not in err
+    code, out, err = cli("workspaces", "list", "--json")
+    listed = only_json(out)
+    assert (code, [w["name"] for w in listed["workspaces"]], list(listed["errors"])) == (1, ["a", "c"], ["b"])
+    assert "cannot open the file" in listed["errors"]["b"] and "error: b: " in err
+    assert cli("workspaces", "drop", "b", "--yes")[0] == 0
+    code, out, err = cli("workspaces", "list", "--json")
+    assert (code, only_json(out)["errors"], err) == (0, {}, "")
 
 
 @pytest.mark.parametrize(

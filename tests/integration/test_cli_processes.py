@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from integration.command_line import PROJECT, Cli, only_json
 from stateless_rag.testing import FakeOpenAIServer
 
@@ -34,7 +36,40 @@ def test_python_m_and_help() -> None:
         [sys.executable, "-m", "stateless_rag", "--help"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0
-    assert "Exit codes: 0 done; 1 error; 2 wrong usage; 3 some" in done.stdout
+    assert "Exit codes: 0 done; 1 error; 2 wrong usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gone"),
+    [
+        (["--help"], "stdout"),
+        (["--version"], "stdout"),
+        (["workspaces", "--help"], "stdout"),
+        (["workspaces", "list"], "stdout"),
+        (["workspaces", "list", "--json"], "stdout"),
+        (["frobnicate"], "stderr"),
+        (["status", "--workspace", "none"], "stderr"),
+    ],
+)
+def test_a_reader_that_went_away_is_no_error(
+    cli: Cli, arguments: list[str], gone: str, tmp_path: Path
+) -> None:
+    assert cli("workspaces", "create", "a")[0] == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    out, err = (writing if gone == name else subprocess.PIPE for name in ("stdout", "stderr"))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "stateless_rag", *arguments],
+            cwd=tmp_path,
+            timeout=60,
+            stdout=out,
+            stderr=err,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 141
+    assert not done.stdout and not done.stderr
 
 
 def test_ctrl_c_leaves_a_workspace_that_resumes(cli: Cli, corpus: Path, tmp_path: Path) -> None:

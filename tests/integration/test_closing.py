@@ -25,6 +25,7 @@ from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document, Usage
+from stateless_rag.workspaces import Workspaces
 
 TEXT = "Ada Lovelace wrote notes on the Analytical Engine. Charles Babbage designed the Analytical Engine."
 
@@ -73,7 +74,7 @@ async def test_the_last_engine_frees_the_views(store: Store) -> None:
     one, other = await engine_on(store), await engine_on(store)
     await one.insert(Document(TEXT, id="d"))
     held = await dump(other)
-    vectors = one._workspace.view.vectors["entity"].delta.matrix
+    vectors = one._workspace.view.vectors["entity"].delta.matrix.blocks[0]
     assert store.memory("a") > vectors.nbytes > 0
     freed: list[weakref.ref[Any]] = [
         weakref.ref(vectors),
@@ -355,3 +356,25 @@ async def test_a_store_registers_nothing_that_outlasts_it(
     del store
     gc.collect()
     assert gone() is None
+
+
+async def test_a_pool_tells_of_an_engine_that_could_not_be_closed_and_closes_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detach = store._catalog.detach
+    pool = Workspaces(store)
+    for name in "abc":
+        async with pool.lease(name) as engine:
+            if name == "b":
+                broken = engine._workspace.record.schema
+
+    def refuse(schema: str) -> None:
+        detach(schema)
+        if schema == broken:
+            raise StoreError("the file of b is not closed")
+
+    monkeypatch.setattr(store._catalog, "detach", refuse)
+    with pytest.raises(StoreError, match="of b"):
+        await pool.close()
+    assert pool.opened == () and all(is_free(store, name) for name in "abc")
+    await pool.close()  # it was told once

@@ -14,8 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from integration.folders import Doc, Piece, lightrag_folder
+
 PROJECT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/guide.md", "docs/architecture.md", "CONTRIBUTING.md")
+PAGES = (
+    "README.md",
+    "docs/guide.md",
+    "docs/architecture.md",
+    "docs/coming-from-lightrag.md",
+    "CONTRIBUTING.md",
+)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,8 +40,15 @@ def program(parts: list[str]) -> str:
     return f"import asyncio\n\nasync def main():\n{textwrap.indent(source, '    ')}\n\nasyncio.run(main())\n"
 
 
+def brought_along(folder: Path) -> None:
+    """A working folder of LightRAG, for the page that imports one."""
+    told = (("Ada Lovelace", "Person", "Ada wrote notes."),)
+    lightrag_folder(folder / "rag_storage", [Doc("ada", (Piece("Ada Lovelace wrote notes.", told),))])
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page: str, tmp_path: Path) -> None:
+    brought_along(tmp_path)
     script = tmp_path / "example.py"
     script.write_text(program(blocks(page, "python")), encoding="utf-8")
     done = subprocess.run(
@@ -64,10 +79,12 @@ def test_commands_run(tmp_path: Path) -> None:
         if line.startswith("$ ")
     ]
     assert commands
+    brought_along(tmp_path)
     articles = tmp_path / "articles"
     articles.mkdir()
     for name in ("ada-lovelace.md", "analytical-engine.md"):
         shutil.copy(PROJECT / "examples" / "corpus" / name, articles)
+    (tmp_path / "examples").symlink_to(PROJECT / "examples")
     (tmp_path / "notes.txt").write_text("Charles Babbage was born in London.", encoding="utf-8")
     for command in commands:
         program_name, *arguments = shlex.split(command)

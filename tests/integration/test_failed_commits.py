@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from laws.generators import WordTokenizer
 from stateless_rag.engine import Engine
 from stateless_rag.protocols import Snapshot, VectorKind
 from stateless_rag.settings import ExtractSettings, Settings, StoreSettings
@@ -21,6 +20,7 @@ from stateless_rag.stores.graph import GraphView
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document
+from unit.scripted import WordTokenizer
 
 KINDS: tuple[VectorKind, ...] = ("chunk", "entity", "relation")
 FIRST = [Document(f"Ada{n} met Babbage{n % 3} in London.", id=f"d{n}") for n in range(6)]

@@ -55,6 +55,9 @@ def test_the_server_answers_other_clients() -> None:
             ("/nowhere", b"{}", 404),
             ("/chat/completions", b"{", 400),
             ("/chat/completions", b"{}", 400),
+            ("/rerank", b"{}", 400),
+            ("/rerank", b'{"query": "q", "texts": 5}', 400),
+            ("/rerank", b'{"query": 5, "documents": ["a"]}', 400),
         ):
             request = urllib.request.Request(f"{server.base_url}{path}", data=content)
             with pytest.raises(urllib.error.HTTPError, match=str(status)) as caught:

@@ -168,10 +168,10 @@ async def test_a_fault_in_a_query_is_raised_or_degraded(
         with pytest.raises(raised):
             await engine.query("Who met Charles Babbage?", **asked)
         with pytest.raises(raised):  # for keywords
-            await engine.query("Who met Charles Babbage?", only_context=True)
+            await engine.query("Who met Charles Babbage?", mode="hybrid", only_context=True)
         with pytest.raises(raised):
             _ = [piece async for piece in engine.stream("Who met Charles Babbage?", **asked)]
-        degraded = await engine.query("Who met Charles Babbage?", on_provider_error="degrade")
+        degraded = await engine.query("Who met Charles Babbage?", mode="hybrid", on_provider_error="degrade")
         assert degraded.references and raised.__name__ in " ".join(degraded.degraded)
         assert not degraded.no_context
 

@@ -29,7 +29,7 @@ from stateless_rag.errors import (
 )
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers import OpenAILLM
-from stateless_rag.providers.openai_client import retry_after
+from stateless_rag.providers.http import retry_after
 from stateless_rag.testing import (
     Disconnect,
     Empty,

@@ -251,16 +251,26 @@ async def test_the_least_recently_used_goes_when_memory_is_short(tmp_path: Path)
 
 async def test_what_nobody_leases_is_closed_after_a_while(tmp_path: Path) -> None:
     async with Workspaces.open(tmp_path, engine_options=Opened(), max_idle=0.01) as pool:
-        async with pool.lease("held") as held:
-            async with pool.lease("a"):
+        async with pool.lease("held"):
+            pass
+        async with pool.lease("held") as held:  # again, before its time is up
+            async with pool.lease("a") as idle:
                 pass
-            async with asyncio.timeout(20):
-                while pool.opened != ("held",):  # noqa: ASYNC110 -- what is polled is a timer
-                    await asyncio.sleep(0.005)
+            await gone("a", pool)
+            assert list(pool.opened) == ["held"]
+            assert await held.documents() == []
+            with pytest.raises(StoreClosed):
+                await idle.documents()
+        await gone("held", pool)
+        with pytest.raises(StoreClosed):
             await held.documents()
-        async with asyncio.timeout(20):
-            while pool.opened:  # noqa: ASYNC110 -- as above
-                await asyncio.sleep(0.005)
+
+
+async def gone(name: str, pool: Workspaces) -> None:
+    async with asyncio.timeout(20):
+        while name in pool.opened:  # noqa: ASYNC110 -- what is polled is a timer
+            await asyncio.sleep(0.005)
+    assert await pool.close_one(name)  # waits until its engine is closed
 
 
 async def test_usage_tells_what_is_open(tmp_path: Path) -> None:
@@ -289,12 +299,15 @@ async def test_a_second_close_of_the_pool_waits(tmp_path: Path) -> None:
     async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
         async with pool.lease("a") as engine:
             await engine.insert(texts("a", 1))
-        await asyncio.gather(pool.close(), asyncio.create_task(closed_and_free(pool)))
-
-
-async def closed_and_free(pool: Workspaces) -> None:
-    await pool.close()
-    assert pool.store.memory("a") == 0
+        first = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        assert pool.opened == () and not first.done()
+        assert pool.store.memory("a") > 0
+        await pool.close()
+        assert pool.store.memory("a") == 0
+        await first
+        with pytest.raises(StoreClosed):
+            await engine.documents()
 
 
 # ---- work that meets trouble ---------------------------------------------------------------------------

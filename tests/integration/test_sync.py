@@ -53,7 +53,7 @@ def test_it_does_what_the_other_does(tmp_path: Path) -> None:
 
 
 def test_it_has_all_that_the_other_has(tmp_path: Path) -> None:
-    missing = {name for name in vars(AsyncEngine) if not name.startswith("_")} - set(dir(Engine))
+    missing = {name for name in dir(AsyncEngine) if not name.startswith("_")} - set(dir(Engine))
     assert missing == {"context"}
     with open_engine(tmp_path) as engine:
         engine.insert(Document(TEXT, id="d"))

@@ -180,18 +180,6 @@ class CountingEmbedder(DeterministicEmbedder):
         return await super().embed(texts, role=role)
 
 
-class WordTokenizer:
-    """Words between blanks: quick to make, so that each example may have its own."""
-
-    name = "words"
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-    def offsets(self, text: str) -> list[int]:
-        return [match.start() for match in re.finditer(r"\S+", text)]
-
-
 def records(text: str) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str, str]]]:
     """The statements of a chunk: entities, relations."""
     rows = [[part.strip() for part in line.split("|")] for line in text.splitlines()]

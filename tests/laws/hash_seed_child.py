@@ -9,11 +9,12 @@ import tempfile
 from dataclasses import replace
 from typing import Any, get_args
 
-from laws.generators import StatementLLM, WordTokenizer, settings
+from laws.generators import StatementLLM, settings
 from stateless_rag.engine import Engine
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document, Mode
+from unit.scripted import WordTokenizer
 
 STATEMENTS = (
     """entity | Ada | Person | wrote the first program

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from laws.by_hand import ByHand, Step, entry_of
 from laws.generators import (
     FAILING,
     SUMMARIZE_FROM,
     WORDS,
     K,
-    WordTokenizer,
     records,
     settings,
     summary,
@@ -29,6 +29,7 @@ from stateless_rag.stages.chunk import chunk
 from stateless_rag.testing import DeterministicEmbedder
 from stateless_rag.text import chunk_row_id, digest, entity_key, normalize_name, stable_id
 from stateless_rag.types import Chunk, Document
+from unit.scripted import WordTokenizer
 
 
 class EntitySaid(NamedTuple):
@@ -72,7 +73,7 @@ class Model:
     generation: str
     accept_partial: bool = False
     held: dict[str, Held] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
+    hand: ByHand = field(default_factory=ByHand)
     queue: list[Submitted] = field(default_factory=list)
     paid: set[str] = field(default_factory=set)
     broken: bool = False
@@ -100,18 +101,42 @@ class Model:
 
     def alias(self, name: str, target: str | None) -> bool:
         """Whether it can be done."""
-        key = entity_key(name)
-        if target is None:
-            self.aliases.pop(key, None)
+        key, other = entity_key(name), None if target is None else entity_key(target)
+        if self.aliases.get(key) == other:
             return True
-        following = {**self.aliases, key: entity_key(target)}
-        seen = [key]
-        while (step := following.get(seen[-1])) is not None:
-            if step in seen:
-                return False
-            seen.append(step)
-        self.aliases = following
+        named = [name] if target is None else [name, target]
+        following = ByHand(list(self.hand.log))
+        following.add("alias", map(entity_key, named), map(normalize_name, named))
+        return self._follow(following)
+
+    def curate(self, step: Step) -> bool:
+        """Whether it can be done."""
+        entities, relations = self.shown()
+        return self._follow(entry_of(self.hand, step, entities, relations))
+
+    def undo(self, number: int) -> bool:
+        """Whether it can be done."""
+        if not 0 < number <= len(self.hand.log) or number in self.hand.undone():
+            return False
+        following = ByHand(list(self.hand.log))
+        following.add("undo", (), (), number=number)
+        return self._follow(following)
+
+    def _follow(self, following: ByHand | None) -> bool:
+        if following is None or following.in_circle():
+            return False
+        self.hand = following
         return True
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        return self.hand.aliases()
+
+    def shown(self) -> tuple[dict[str, str], set[tuple[str, str]]]:
+        """The names of all entities by key, and the pairs of all relations."""
+        entities, relations = self.said()
+        names = {key: self._named(key, group) for key, group in self._entity_groups(entities).items()}
+        return names, set(self._relation_groups(relations))
 
     def _take(self, submitted: Submitted) -> None:
         document = submitted.document
@@ -142,9 +167,7 @@ class Model:
     # ---- what it then holds ----------------------------------------------------------------------------
 
     def resolve(self, key: str) -> str:
-        while key in self.aliases:
-            key = self.aliases[key]
-        return key
+        return self.hand.resolve(key)
 
     def said(self) -> tuple[set[EntitySaid], set[RelationSaid]]:
         entities: set[EntitySaid] = set()
@@ -213,8 +236,9 @@ class Model:
         }
 
     def _entity_mention(self, said: EntitySaid) -> dict[str, Any]:
+        key = self.resolve(said.key)
         return {
-            "id": stable_id("entity", self.resolve(said.key)),
+            "id": None if self.hand.entity(key).hidden else stable_id("entity", key),
             "chunk": chunk_row_id(said.chunk),
             "generation": self.generation,
             "source_key": said.key,
@@ -226,9 +250,10 @@ class Model:
         }
 
     def _relation_mention(self, said: RelationSaid) -> dict[str, Any]:
-        ends = sorted({self.resolve(said.source_key), self.resolve(said.target_key)})
+        ends = self.hand.pair((said.source_key, said.target_key))
+        gone = ends[0] == ends[1] or self.hand.relation(ends).hidden
         return {
-            "id": stable_id("relation", *ends) if len(ends) == 2 else None,
+            "id": None if gone else stable_id("relation", *ends),
             "chunk": chunk_row_id(said.chunk),
             "generation": self.generation,
             "source_key": said.source_key,
@@ -243,7 +268,12 @@ class Model:
         groups: dict[str, list[EntitySaid]] = {}
         for said in entities:
             groups.setdefault(self.resolve(said.key), []).append(said)
-        return groups
+        hands = {key: self.hand.entity(key) for key in {*groups, *self.hand.keys()}}
+        return {
+            key: groups.get(key, [])
+            for key, hand in hands.items()
+            if not hand.hidden and (hand.made or key in groups)
+        }
 
     def _relation_groups(
         self, relations: Iterable[RelationSaid]
@@ -254,24 +284,37 @@ class Model:
             if source != target:
                 pair = (min(source, target), max(source, target))
                 groups.setdefault(pair, []).append((source == pair[0], said))
-        return groups
+        hands = {pair: self.hand.relation(pair) for pair in {*groups, *self.hand.pairs()}}
+        return {
+            pair: groups.get(pair, [])
+            for pair, hand in hands.items()
+            if not hand.hidden and (hand.made or pair in groups)
+        }
+
+    def _named(self, key: str, group: list[EntitySaid]) -> str:
+        hand = self.hand.entity(key)
+        if "name" in hand.values or not group:
+            return str(hand.values.get("name", hand.called[0]))
+        return majority(Counter(said.name for said in group))
 
     def _entity(self, key: str, group: list[EntitySaid], named: Any) -> dict[str, Any]:
         names = Counter(said.name for said in group)
         types = Counter(said.type for said in group if said.type)
         chosen = smallest(key, (said.text for said in group), K)
         chunks = len({said.chunk for said in group})
-        name = majority(names)
-        description = described(name, chosen)
+        hand, name = self.hand.entity(key), self._named(key, group)
+        description = hand.values.get("description")
+        if description is None:
+            description = described(name, chosen) if chosen else hand.told or ""
         return {
             "id": stable_id("entity", key),
             "key": key,
             "name": name,
-            "type": majority(types) if types else "unknown",
+            "type": hand.values.get("type") or (majority(types) if types else "unknown"),
             "description": description,
             "weight": chunks,
             "state": state([chunks, ordered(names), ordered(types), chosen]),
-            "vector": named(f"{name}\n{description}"),
+            "vector": named(f"{name}\n{description}" if description else name),
         }
 
     def _relation(
@@ -285,11 +328,18 @@ class Model:
         words = smallest(left, (word for _, said in group for word in said.words), WORDS)
         chosen = smallest(f"{left}\n{right}", (said.text for _, said in group), K)
         chunks = len({said.chunk for _, said in group})
-        ends = (majority(left_names), majority(right_names))
+        hand = self.hand.relation(pair)
+        ends = (
+            hand.names[0] or (majority(left_names) if group else hand.called[0]),
+            hand.names[1] or (majority(right_names) if group else hand.called[1]),
+        )
         keys = pair
-        if back > ahead:
+        if not hand.values.get("forward", ahead >= back):
             ends, keys = (ends[1], ends[0]), (right, left)
-        description = described(f"({ends[0]}, {ends[1]})", chosen)
+        description = hand.values.get("description")
+        if description is None:
+            description = described(f"({ends[0]}, {ends[1]})", chosen)
+        shown = sorted(hand.values.get("keywords", words))
         return {
             "id": stable_id("relation", *pair),
             "left_id": stable_id("entity", left),
@@ -298,11 +348,13 @@ class Model:
             "target_key": keys[1],
             "source": ends[0],
             "target": ends[1],
-            "keywords": "\x1f".join(sorted(words)),
+            "keywords": "\x1f".join(shown),
             "description": description,
-            "weight": chunks,
+            "weight": hand.values.get("weight", chunks),
             "state": state([chunks, ahead, back, ordered(left_names), ordered(right_names), words, chosen]),
-            "vector": named(f"{', '.join(sorted(words))}\t{ends[0]}\n{ends[1]}\n{description}"),
+            "vector": named(
+                f"{', '.join(shown)}\t{ends[0]}\n{ends[1]}" + (f"\n{description}" if description else "")
+            ),
         }
 
 

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from laws import generators
-from laws.generators import IDS, KEYS, CountingEmbedder, StatementLLM, WordTokenizer, documents
+from laws.by_hand import Step, steps
+from laws.generators import IDS, KEYS, CountingEmbedder, StatementLLM, documents
 from laws.model import Model
 from laws.profiles import examples
 from laws.workspaces import contents, copied, new_model
 from stateless_rag.engine import Engine
 from stateless_rag.errors import InvalidInput
 from stateless_rag.types import Document
+from unit.scripted import WordTokenizer
 
 batches = st.lists(documents(), min_size=1, max_size=3)
 some_ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True)
@@ -120,6 +122,26 @@ class Workspace(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.model.aliases)))
         self.model.alias(name, None)
         self.run(self.engine.alias(name, None))
+
+    # ---- by hand ---------------------------------------------------------------------------------------
+
+    @rule(step=steps())
+    def curate(self, step: Step) -> None:
+        if self.model.curate(step):
+            self.run(step.take(self.engine))
+        else:
+            with pytest.raises(InvalidInput):
+                self.run(step.take(self.engine))
+
+    @precondition(lambda self: self.model.hand.log)
+    @rule(data=st.data())
+    def undo(self, data: Any) -> None:
+        number = data.draw(st.integers(1, len(self.model.hand.log) + 1))
+        if self.model.undo(number):
+            self.run(self.engine.undo(number))
+        else:
+            with pytest.raises(InvalidInput):
+                self.run(self.engine.undo(number))
 
     # ---- trouble ---------------------------------------------------------------------------------------
 

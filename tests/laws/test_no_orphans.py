@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from laws.generators import KEYS, StatementLLM, corpora, documents, settings
 from laws.profiles import examples
 from laws.workspaces import check_no_orphans, check_views, contents, new_store, opened
-from stateless_rag.commit import Batch, commit
+from stateless_rag.curating import set_alias
 from stateless_rag.errors import InvalidInput
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document
@@ -111,7 +111,7 @@ async def test_an_alias_holds_for_what_is_committed_while_it_is_computed(known: 
         await engine.insert(known)
         context = engine.context.derive(journal=engine._workspace.journal)
         late: Any = Late(engine._workspace, engine.insert([TEXT]))
-        await commit(context, late, Batch(aliases={"ada": "zuse"}))
+        await set_alias(context, late, "Ada", "Zuse")
         found = await contents(engine)
         assert [row["key"] for row in found["entities"]] == ["zuse"]
         assert not found["relations"]

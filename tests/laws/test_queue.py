@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from laws.generators import CountingEmbedder, StatementLLM, WordTokenizer
+from laws.generators import CountingEmbedder, StatementLLM
 from laws.profiles import examples
 from stateless_rag.engine import Engine
 from stateless_rag.protocols import Claim
 from stateless_rag.stores.duckdb.pending import Pending
 from stateless_rag.types import Status
+from unit.scripted import WordTokenizer
 
 IDS = ("a", "b", "c", "d", "e")
 TRACKS = ("one", "two", "three")

@@ -92,3 +92,32 @@ def test_a_column_may_hold_more_text_than_offsets_of_32_bits_reach() -> None:
     view = ColumnView.empty(Codec(_encode, _decode)).apply({n: ("text", n) for n in range(9)})
     assert view._base.schema.field("text").type == pa.large_string()
     assert view.get([3]) == {3: ("text", 3)}
+
+
+@given(
+    first=PAIRS,
+    steps=st.lists(st.tuples(PAIRS, st.frozensets(IDS, max_size=4)), max_size=6),
+    among=st.frozensets(IDS),
+    limit=st.integers(1, 4),
+)
+def test_evidence_tells_what_rests_on_one_mention_and_what_some_chunks_tell(
+    first: list[tuple[int, int]],
+    steps: list[tuple[list[tuple[int, int]], frozenset[int]]],
+    among: frozenset[int],
+    limit: int,
+) -> None:
+    """A pair for each mention. Chunks come once; those that come again were removed before."""
+    pairs = np.array(first, dtype=np.int64).reshape(-1, 2)
+    view = EvidenceView.from_arrays(pairs[:, 0], pairs[:, 1])
+    told, ever_repeated = list(first), {row for row, chunk in first if first.count((row, chunk)) > 1}
+    rows = list(range(-3, 13))
+    for added, removed in steps:
+        gone = removed | {chunk for _, chunk in added}
+        view = view.apply(added, gone)
+        told = [pair for pair in told if pair[1] not in gone] + added
+        ever_repeated |= {row for row, chunk in added if added.count((row, chunk)) > 1}
+        once = {row for row in rows if [own for own, _ in told].count(row) == 1}
+        assert once - ever_repeated <= view.told_once(rows) <= once
+        left = np.array(sorted(among), dtype=np.int64)
+        expected = {row: sorted({c for own, c in told if own == row and c in among})[:limit] for row in rows}
+        assert view.chunks_of(rows, limit, left) == {row: own for row, own in expected.items() if own}

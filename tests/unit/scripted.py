@@ -1,8 +1,9 @@
-"""Providers that follow a script, a journal in memory and a clock, for tests of provider calls."""
+"""Providers that follow a script or must not be called, a journal in memory, a clock, a chunk."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +12,10 @@ from stateless_rag.context import Clock, Context
 from stateless_rag.flights import Flights
 from stateless_rag.protocols import Embeddings, JournalEntry, LLMReply, LLMRequest, StreamPart
 from stateless_rag.settings import CallSettings, Settings
+from stateless_rag.types import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
 
     from stateless_rag.protocols import Vectors
     from stateless_rag.types import Usage
@@ -31,6 +33,35 @@ class Words:
 
     def offsets(self, text: str) -> Sequence[int]:
         return [0] * self.count(text)
+
+
+class WordTokenizer:
+    """One token per word: quick to make, so that each example may have its own."""
+
+    name = "words"
+
+    def count(self, text: str) -> int:
+        return len(self.offsets(text))
+
+    def offsets(self, text: str) -> list[int]:
+        return [match.start() for match in re.finditer(r"\S+", text)]
+
+
+class NoTokenizer:
+    name = "none"
+
+    def count(self, text: str) -> int:
+        return 0
+
+    def offsets(self, text: str) -> Sequence[int]:
+        return ()
+
+
+class NoEmbedder:
+    model, dimension, max_tokens, max_batch, max_batch_tokens = "none", 2, None, 1, None
+
+    async def embed(self, texts: Sequence[str], *, role: str) -> Any:
+        raise AssertionError("nothing is embedded here")
 
 
 class Memory:
@@ -167,6 +198,29 @@ def make(calls: CallSettings = QUICK, **fields: Any) -> Context:
 
 def request(prompt: str = "hello you", **fields: Any) -> LLMRequest:
     return LLMRequest(prompt=prompt, purpose="extract", **fields)
+
+
+def a_chunk(text: str = "Ada met Bob.", number: int = 0) -> Chunk:
+    return Chunk(
+        id=f"chunk-{number:016x}",
+        document_id="the-document",
+        ordinal=77,
+        start=0,
+        stop=len(text),
+        text=text,
+        tokens=3,
+        digest="d",
+    )
+
+
+def abandon(waiting: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that has begun, on a loop that was closed without finishing it."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # it complains of the pending task, as it should
+    task = loop.create_task(waiting)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    return task
 
 
 async def settle() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stateless_rag import calls
+from stateless_rag.context import Context
 from stateless_rag.errors import InvalidInput, InvalidReply
-from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, StreamPart
-from stateless_rag.providers import as_embedder, as_llm
-from stateless_rag.providers.callables import CallableEmbedder, CallableLLM
+from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, Reranker, StreamPart
+from stateless_rag.providers import as_embedder, as_llm, as_reranker
+from stateless_rag.providers.callables import CallableEmbedder, CallableLLM, CallableReranker
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.types import Message
 
@@ -193,3 +195,45 @@ async def test_embedders_that_give_no_rows_are_invalid(answer: Any) -> None:
 
     with pytest.raises(InvalidReply):
         await as_embedder(model).embed(["a", "b"], role="document")
+
+
+# ---- rerankers -----------------------------------------------------------------------------------------
+
+
+async def as_pairs(query: str, documents: list[str]) -> Any:
+    return [(index, float(len(text))) for index, text in enumerate(documents)]
+
+
+async def as_rows(query: str, documents: list[str], top_n: int) -> Any:
+    return [{"index": index, "relevance_score": len(text)} for index, text in enumerate(documents)][:top_n]
+
+
+async def as_scores(query: str, documents: list[str], **options: Any) -> Any:
+    return [{"index": index, "score": len(text)} for index, text in enumerate(documents)][: options["top_n"]]
+
+
+@pytest.mark.parametrize(("function", "given"), [(as_pairs, 2), (as_rows, 1), (as_scores, 1)])
+async def test_an_async_function_is_a_reranker(function: Any, given: int) -> None:
+    reranker = as_reranker(function)
+    assert isinstance(reranker, Reranker)
+    assert as_reranker(reranker) is reranker
+    assert reranker.model.endswith(function.__name__)
+    assert CallableReranker(function, model="mine").model == "mine"
+    assert await reranker.rerank("q", ["a", "bc"], top_n=1) == [(0, 1), (1, 2)][:given]
+    context = Context.create(reranker=function)
+    assert await calls.rerank(context, "q", ["a", "bc"], 2) == [(1, 2.0), (0, 1.0)]
+
+
+@pytest.mark.parametrize("answer", [None, 5, [5], [(1, 2, 3)], [{"index": 0}], [{"score": 1}]])
+async def test_rankings_that_are_none(answer: Any) -> None:
+    async def rank(query: str, documents: list[str]) -> Any:
+        return answer
+
+    with pytest.raises(InvalidReply, match="rank returned"):
+        await as_reranker(rank).rerank("q", ["a"], top_n=1)
+
+
+@pytest.mark.parametrize("value", [5, "x", CallableReranker, lambda query, documents: []])
+def test_what_is_no_reranker(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="reranker="):
+        Context.create(reranker=value)

@@ -24,6 +24,7 @@ from stateless_rag.settings import ChunkSettings, Settings
 from stateless_rag.stages.chunk import chunk, document_id
 from stateless_rag.text import chunk_id_of, chunk_row_id, digest
 from stateless_rag.types import Chunk, Document
+from unit.scripted import WordTokenizer
 
 ATOMS = (
     *"abcD .!?,;\n\t-#1\"", "\r\n", "\n\n", " e\u0301", "👨‍👩‍👧", "🇩🇪", "👍🏽", "中", "文", "。", "，", "！",
@@ -57,18 +58,6 @@ class FakeEmbedder:
 
     def __init__(self, max_tokens: int | None = None) -> None:
         self.max_tokens = max_tokens
-
-
-class WordTokenizer:
-    """One token per word."""
-
-    name = "words"
-
-    def count(self, text: str) -> int:
-        return len(self.offsets(text))
-
-    def offsets(self, text: str) -> list[int]:
-        return [match.start() for match in re.finditer(r"\S+", text)]
 
 
 @pytest.fixture(scope="module")

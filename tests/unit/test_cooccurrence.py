@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -18,12 +18,10 @@ from stateless_rag.providers.cooccurrence import CooccurrenceExtractor, builtin_
 from stateless_rag.providers.terms import find_terms, split_sentences
 from stateless_rag.settings import MergeSettings, Settings
 from stateless_rag.text import normalize_name
-from stateless_rag.types import Chunk
+from unit.scripted import NoEmbedder, NoTokenizer, a_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stateless_rag.types import Extraction
+    from stateless_rag.types import Chunk, Extraction
 
 SHARED = Path(os.environ.get("STATELESS_RAG_SHARED", Path(__file__).parents[3] / "shared"))
 QUALITY = SHARED / "data" / "quality" / "musique_train100"
@@ -44,29 +42,6 @@ CHINESE = """\
 艾达·洛芙莱斯是英国数学家，她为查尔斯·巴贝奇的分析机编写了程序。她毕业于剑桥大学，写了《分析机概论》，1843年发表。\
 Python 语言的解释器很快，解释器由王小明编写。中华人民共和国的首都是北京市。
 """
-
-
-class NoTokenizer:
-    name = "none"
-
-    def count(self, text: str) -> int:
-        return 0
-
-    def offsets(self, text: str) -> Sequence[int]:
-        return ()
-
-
-class NoEmbedder:
-    model, dimension, max_tokens, max_batch, max_batch_tokens = "none", 2, None, 1, None
-
-    async def embed(self, texts: Sequence[str], *, role: str) -> Any:
-        raise AssertionError("nothing is embedded here")
-
-
-def a_chunk(text: str) -> Chunk:
-    return Chunk(
-        id="chunk-1", document_id="d", ordinal=0, start=0, stop=len(text), text=text, tokens=1, digest="d"
-    )
 
 
 def read(text: str, *, most: int = 40, exact: bool = False, chunk: Chunk | None = None) -> Extraction:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
 from stateless_rag.calls import complete, embed_texts, stream
+from stateless_rag.context import Context
 from stateless_rag.protocols import LLMReply
+from stateless_rag.stages.extract import LLMExtractor, extract_one
+from stateless_rag.stages.summarize import summarize
 from stateless_rag.types import Message, Usage
-from unit.scripted import Letters, Model, Words, make, request
+from unit.scripted import Letters, Model, Words, a_chunk, make, request
 
 
 async def test_tokens_are_counted_where_the_provider_gives_none() -> None:
@@ -56,3 +61,58 @@ async def test_what_the_provider_counted_is_not_counted_again() -> None:
     llm = Model([LLMReply(text=LONG, prompt_tokens=1, completion_tokens=2)])
     await complete(make(llm=llm, tokenizer=tokenizer), request(LONG))
     assert tokenizer.threads == []
+
+
+class Slow(Words):
+    """Is built when it first counts."""
+
+    @property
+    def built(self) -> bool:
+        return bool(self.threads)
+
+
+async def left_early(context: Context) -> None:
+    async with aclosing(stream(context, request())) as parts:
+        assert (await anext(parts)).text == "one two"
+
+
+async def gleaning(context: Context) -> None:
+    reply = "entity<|#|>Ada<|#|>person<|#|>Programmer.\n<|COMPLETE|>"
+    counted = LLMReply(text=reply, prompt_tokens=1, completion_tokens=1)
+    extraction = replace(context.settings.extraction, max_input_tokens=50)
+    context = context.derive(
+        llm=Model([counted]),
+        extractor=LLMExtractor(),
+        settings=replace(context.settings, extraction=extraction),
+    )
+    assert (await extract_one(context, a_chunk())).error is None
+
+
+USES: dict[str, Callable[[Context], Awaitable[object]]] = {
+    "a reply": lambda context: complete(context, request()),
+    "a stream that is left early": left_early,
+    "an embedder": lambda context: embed_texts(context, ["a"], role="query"),
+    "gleaning": gleaning,
+    "a summary": lambda context: summarize(context, "Ada", [f"Text {n}." for n in range(20)]),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_a_tokenizer_that_is_not_built_yet_counts_in_a_thread(use: str) -> None:
+    tokenizer = Slow()
+    await USES[use](make(llm=Model(["one two", "three"]), tokenizer=tokenizer))
+    assert tokenizer.threads[0] != threading.get_ident()
+
+
+async def test_what_was_said_before_a_stream_was_left_is_counted() -> None:
+    context = make(llm=Model(["one two", "three"]), tokenizer=Slow())
+    await left_early(context)
+    assert context.meter.totals()["extract"] == Usage(1, 2, 2)
+
+
+async def test_the_built_tokenizer_counts_on_the_loop() -> None:
+    tokenizer = Slow()
+    context = make(llm=Model(["one", "two"]), tokenizer=tokenizer)
+    for _ in range(2):
+        await complete(context, request())
+    assert [thread == threading.get_ident() for thread in tokenizer.threads] == [False] * 2 + [True] * 2

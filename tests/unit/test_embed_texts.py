@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,9 +27,20 @@ from stateless_rag.protocols import Embeddings
 from stateless_rag.types import Usage
 from unit.scripted import QUICK, Letters, Memory, Words, idle, make, settle
 
+if TYPE_CHECKING:
+    from stateless_rag.context import Context
+    from stateless_rag.protocols import Vectors
+
 
 def rows(*texts: str) -> list[list[int]]:
     return [[len(text), ord(text[0]), 0] for text in texts]
+
+
+async def begun(context: Context, letters: str) -> asyncio.Task[Vectors]:
+    """Embedding these letters, as far as it gets without waiting."""
+    task = asyncio.create_task(embed_texts(context, [*letters], role="document"))
+    await settle()
+    return task
 
 
 async def test_vectors_come_in_order_as_the_embedder_gave_them() -> None:
@@ -91,8 +102,7 @@ async def test_batches_run_at_once_up_to_the_limit() -> None:
     gate = asyncio.Event()
     embedder = Letters(*[gate] * 4, max_batch=1)
     context = make(embedder=embedder, limits=Limits(embedder=4))
-    task = asyncio.create_task(embed_texts(context, [*"abcdefgh"], role="document"))
-    await settle()
+    task = await begun(context, "abcdefgh")
     assert embedder.asked == 4
     gate.set()
     assert (await task).tolist() == rows(*"abcdefgh")
@@ -156,10 +166,8 @@ async def test_texts_that_two_callers_want_at_once_are_embedded_once() -> None:
     gate = asyncio.Event()
     embedder = Letters(gate, max_batch=8)
     context = make(embedder=embedder, journal=Memory())
-    one = asyncio.create_task(embed_texts(context, [*"abcd"], role="document"))
-    await settle()
-    other = asyncio.create_task(embed_texts(context, [*"fdcbe"], role="document"))
-    await settle()
+    one = await begun(context, "abcd")
+    other = await begun(context, "fdcbe")
     assert not other.done()
     gate.set()
     assert (await one).tolist() == rows(*"abcd")
@@ -173,10 +181,8 @@ async def test_who_waits_for_a_text_gets_it_with_its_batch() -> None:
     first, second = asyncio.Event(), asyncio.Event()
     embedder = Letters(first, rows("a", "b"), second)
     context = make(embedder=embedder, journal=Memory(), limits=Limits(embedder=1))
-    one = asyncio.create_task(embed_texts(context, [*"abcd"], role="document"))
-    await settle()
-    other = asyncio.create_task(embed_texts(context, [*"ba"], role="document"))
-    await settle()
+    one = await begun(context, "abcd")
+    other = await begun(context, "ba")
     first.set()
     async with asyncio.timeout(5):
         assert (await other).tolist() == rows(*"ba")
@@ -189,10 +195,8 @@ async def test_texts_of_a_caller_that_was_cancelled_are_embedded_by_the_one_who_
     gate = asyncio.Event()
     embedder = Letters(gate, max_batch=8)
     context = make(embedder=embedder, journal=Memory())
-    one = asyncio.create_task(embed_texts(context, [*"ab"], role="document"))
-    await settle()
-    other = asyncio.create_task(embed_texts(context, [*"bc"], role="document"))
-    await settle()
+    one = await begun(context, "ab")
+    other = await begun(context, "bc")
     one.cancel()
     assert (await other).tolist() == rows(*"bc")
     assert embedder.batches == [("a", "b"), ("c",), ("b",)]
@@ -202,8 +206,7 @@ async def test_texts_of_a_caller_that_was_cancelled_are_embedded_by_the_one_who_
 async def test_the_deadline_covers_waiting_for_a_caller_who_embeds_the_same() -> None:
     gate = asyncio.Event()
     context = make(embedder=Letters(gate), journal=Memory())
-    one = asyncio.create_task(embed_texts(context, ["a"], role="document"))
-    await settle()
+    one = await begun(context, "a")
     with pytest.raises(DeadlineExceeded, match="same texts"):
         await embed_texts(context.derive(deadline=time.monotonic() + 0.1), ["a"], role="document")
     gate.set()

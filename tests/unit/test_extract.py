@@ -27,34 +27,19 @@ from stateless_rag.stages.extract import (
 )
 from stateless_rag.stages.merge import merge
 from stateless_rag.stages.records import ParsedReply
-from stateless_rag.types import Chunk, Extraction, GraphDelta, Message
+from stateless_rag.types import Extraction, GraphDelta, Message
+from unit.scripted import NoEmbedder, WordTokenizer, a_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from stateless_rag.protocols import StreamPart
+    from stateless_rag.types import Chunk
 
 DONE = "<|COMPLETE|>"
 ADA = "entity<|#|>Ada<|#|>Person<|#|>Ada wrote programs."
 BOB = "entity<|#|>Bob<|#|>Person<|#|>Bob built engines."
 WORK = "relation<|#|>Ada<|#|>Bob<|#|>work<|#|>Ada worked with Bob."
-
-
-class WordTokenizer:
-    name = "words"
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-    def offsets(self, text: str) -> Sequence[int]:
-        return [match.start() for match in re.finditer(r"\S+", text)]
-
-
-class NoEmbedder:
-    model, dimension, max_tokens, max_batch, max_batch_tokens = "none", 2, None, 1, None
-
-    async def embed(self, texts: Sequence[str], *, role: str) -> Any:
-        raise AssertionError("nothing is embedded here")
 
 
 @dataclass
@@ -84,19 +69,6 @@ class ScriptedLLM:
 
 def lines(*records: str) -> str:
     return "\n".join([*records, DONE])
-
-
-def a_chunk(text: str = "Ada met Bob.", number: int = 0) -> Chunk:
-    return Chunk(
-        id=f"chunk-{number:016x}",
-        document_id="the-document",
-        ordinal=77,
-        start=0,
-        stop=len(text),
-        text=text,
-        tokens=3,
-        digest="d",
-    )
 
 
 def a_context(llm: Any = None, *, extraction: Any = None, **others: Any) -> Context:

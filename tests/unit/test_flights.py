@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stateless_rag.flights import Flights
+from unit.scripted import abandon
 
 
 async def settle() -> None:
@@ -28,10 +29,10 @@ class Errand:
 
     async def run(self, digest: str = "d") -> int:
         while True:
-            async with self.flights.lead(digest) as leader:
+            with self.flights.lead([digest]) as led:
                 if digest in self.kept:
                     return self.kept[digest]
-                if leader:
+                if led:
                     self.paid += 1
                     await self.gate.wait()
                     if self.failures:
@@ -39,6 +40,7 @@ class Errand:
                         raise ConnectionError
                     self.kept[digest] = self.paid
                     return self.paid
+            await self.flights.wait(digest)
 
 
 async def test_one_leads_and_the_others_see_what_it_kept() -> None:
@@ -52,7 +54,7 @@ async def test_one_leads_and_the_others_see_what_it_kept() -> None:
 
 async def test_different_digests_do_not_wait_for_each_other() -> None:
     flights = Flights()
-    async with flights.lead("a") as first, flights.lead("b") as second:
+    with flights.lead(["a"]) as first, flights.lead(["b"]) as second:
         assert first
         assert second
         assert len(flights) == 2
@@ -95,16 +97,16 @@ async def test_a_cancelled_waiter_changes_nothing() -> None:
 
 async def test_a_flight_that_landed_between_being_found_and_waited_for_does_not_hold_anyone() -> None:
     flights = Flights()
-    async with flights.lead("d"):
+    with flights.lead(["d"]):
         found = flights._flights["d"]
     async with asyncio.timeout(5):
         await found.wait()
     assert len(flights) == 0
 
 
-async def test_lead_free_takes_what_nobody_leads_and_can_end_a_part_early() -> None:
+async def test_leading_takes_what_nobody_leads_and_can_end_a_part_early() -> None:
     flights = Flights()
-    with flights.lead_free(["a", "b"]) as first, flights.lead_free(["b", "c", "d"]) as second:
+    with flights.lead(["a", "b"]) as first, flights.lead(["b", "c", "d"]) as second:
         assert (first, second) == ({"a", "b"}, {"c", "d"})
         waiting = asyncio.create_task(flights.wait("c"))
         await settle()
@@ -112,15 +114,15 @@ async def test_lead_free_takes_what_nobody_leads_and_can_end_a_part_early() -> N
         flights.land(second, ["c", "a", "unknown"])  # only its own end
         await waiting
         assert (second, len(flights)) == ({"d"}, 3)
-        with flights.lead_free(["c"]) as again:
+        with flights.lead(["c"]) as again:
             assert again == {"c"}
     assert len(flights) == 0
     await flights.wait("a")
 
 
-async def test_lead_free_ends_its_flights_when_the_block_fails() -> None:
+async def test_leading_ends_its_flights_when_the_block_fails() -> None:
     flights = Flights()
-    with pytest.raises(ConnectionError), flights.lead_free(["a", "b"]):
+    with pytest.raises(ConnectionError), flights.lead(["a", "b"]):
         raise ConnectionError
     assert len(flights) == 0
 
@@ -158,13 +160,15 @@ def test_loops_in_several_threads_pay_once(seed: int) -> None:
 
     async def fetch(digest: str) -> None:
         while True:
-            async with flights.lead(digest) as leader:
+            with flights.lead([digest]) as led:
                 if digest in kept:
                     return
-                if leader:
+                if led:
                     paid.append(digest)
                     await asyncio.sleep(0.001)
                     kept[digest] = 1
+                    return
+            await flights.wait(digest)
 
     async def main() -> None:
         start.wait()
@@ -181,22 +185,13 @@ def test_loops_in_several_threads_pay_once(seed: int) -> None:
 
 
 async def hold(flights: Flights) -> None:
-    async with flights.lead("d"):
+    with flights.lead(["d"]):
         await asyncio.get_running_loop().create_future()
-
-
-def abandon(flights: Flights) -> asyncio.Task[None]:
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)  # it complains of the pending task, as it should
-    task = loop.create_task(hold(flights))
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    return task
 
 
 def test_a_leader_whose_loop_was_closed_is_replaced_once_collected() -> None:
     flights = Flights()
-    left = [abandon(flights)]
+    left = [abandon(hold(flights))]
     assert len(flights) == 1
     left.clear()
     gc.collect()
@@ -208,8 +203,8 @@ def test_a_waiter_whose_loop_was_closed_does_not_disturb_landing() -> None:
     left: list[asyncio.Task[None]] = []
 
     async def main() -> None:
-        async with flights.lead("d"):
-            await asyncio.to_thread(lambda: left.append(abandon(flights)))
+        with flights.lead(["d"]):
+            await asyncio.to_thread(lambda: left.append(abandon(hold(flights))))
             waiting = asyncio.create_task(flights.wait("d"))
             await settle()
         await waiting

@@ -12,30 +12,14 @@ from stateless_rag.providers.cooccurrence import CooccurrenceExtractor, builtin_
 from stateless_rag.retrieval.keywords import keywords, parse_keywords
 from stateless_rag.settings import CallSettings, ExtractSettings, QueryOptions, Settings
 from stateless_rag.types import Keywords
+from unit.scripted import NoEmbedder, NoTokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from stateless_rag.protocols import StreamPart
 
 QUESTION = "Who founded Microsoft in Albuquerque?"
-
-
-class NoTokenizer:
-    name = "none"
-
-    def count(self, text: str) -> int:
-        return 0
-
-    def offsets(self, text: str) -> Sequence[int]:
-        return ()
-
-
-class NoEmbedder:
-    model, dimension, max_tokens, max_batch, max_batch_tokens = "none", 2, None, 1, None
-
-    async def embed(self, texts: Sequence[str], *, role: str) -> Any:
-        raise AssertionError("nothing is embedded here")
 
 
 @dataclass

@@ -21,23 +21,13 @@ from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
 from stateless_rag.providers.terms import find_terms
 from stateless_rag.settings import CallSettings, ExtractSettings, Settings
 from stateless_rag.stages.extract import LLMExtractor
-from stateless_rag.types import Chunk
+from unit.scripted import WordTokenizer, a_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from stateless_rag.protocols import Claim, Vectors
     from stateless_rag.types import Usage
-
-
-class Words:
-    name = "words"
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-    def offsets(self, text: str) -> Sequence[int]:
-        return [0] * self.count(text)
 
 
 class Paper:
@@ -91,7 +81,7 @@ class Slots:
 
 
 def make(**fields: Any) -> Context:
-    defaults: dict[str, Any] = {"embedder": Slots(), "tokenizer": Words(), "extractor": None}
+    defaults: dict[str, Any] = {"embedder": Slots(), "tokenizer": WordTokenizer(), "extractor": None}
     settings = Settings(calls=CallSettings(attempts=1), extraction=ExtractSettings(gleaning=1, format="json"))
     return Context(settings=settings, **(defaults | fields))
 
@@ -131,19 +121,6 @@ async def test_a_slice_that_fails_is_told_as_it_is_and_ends_all_flights() -> Non
 # ---- threads -------------------------------------------------------------------------------------------
 
 
-def piece(text: str) -> Chunk:
-    return Chunk(
-        id="chunk-" + "0" * 16,
-        document_id="d",
-        ordinal=0,
-        start=0,
-        stop=len(text),
-        text=text,
-        tokens=1,
-        digest="",
-    )
-
-
 class Verbose:
     model = "verbose"
 
@@ -178,7 +155,7 @@ async def test_a_long_reply_is_parsed_in_a_thread(
 
     monkeypatch.setitem(LLMExtractor.extract.__globals__, "parse_reply", parse)
     llm = Verbose(records)
-    found = await LLMExtractor().extract(make(llm=llm), piece("Some text."))
+    found = await LLMExtractor().extract(make(llm=llm), a_chunk("Some text."))
     assert len(found.entities) == records
     assert longest.get(False, 0) == (len(llm.text) if in_thread else 0)
     assert longest[True] <= 100_000
@@ -196,7 +173,7 @@ async def test_the_built_in_extractor_reads_long_chunks_in_a_thread(
 
     monkeypatch.setattr("stateless_rag.providers.cooccurrence.find_terms", find)
     text = "Ada Lovelace met Charles Babbage. " * sentences
-    found = await CooccurrenceExtractor().extract(make(), piece(text))
+    found = await CooccurrenceExtractor().extract(make(), a_chunk(text))
     assert found.entities
     assert (threads != [threading.main_thread()]) == in_thread
 

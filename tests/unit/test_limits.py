@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stateless_rag.errors import DeadlineExceeded, InvalidInput, Overloaded
 from stateless_rag.limits import Limits, Priority
+from unit.scripted import abandon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,12 +133,13 @@ async def test_a_workspace_that_asks_again_and_again_alternates_with_a_full_queu
     assert last <= 25
 
 
-async def test_queries_go_ahead_of_ingestion() -> None:
+async def test_queries_go_ahead_of_commits_and_both_of_other_ingestion() -> None:
+    priorities = {"q": Priority.QUERY, "c": Priority.COMMIT, "i": Priority.INGEST}
     crowd = Crowd(Limits(llm=1))
     await crowd.join("holder")
-    for name in ("i1", "i2", "q1", "i3", "q2"):
-        await crowd.join(name, name, Priority.QUERY if name[0] == "q" else Priority.INGEST)
-    assert await crowd.drain() == ["holder", "q1", "q2", "i1", "i2", "i3"]
+    for name in ("i1", "c1", "i2", "q1", "i3", "c2", "q2"):
+        await crowd.join(name, name, priorities[name[0]])
+    assert await crowd.drain() == ["holder", "q1", "q2", "c1", "c2", "i1", "i2", "i3"]
 
 
 async def test_newcomers_do_not_overtake_those_who_wait() -> None:
@@ -372,23 +374,13 @@ async def hold(limits: Limits) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-def abandon(limits: Limits) -> asyncio.Task[None]:
-    """A task that has asked for a slot, on a loop that was closed without finishing it."""
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)  # it complains of the pending task, as it should
-    task = loop.create_task(hold(limits))
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    return task
-
-
 def test_a_waiter_whose_loop_was_closed_is_passed_over() -> None:
     limits = Limits(llm=1)
     left: list[asyncio.Task[None]] = []
 
     async def main() -> None:
         async with limits.slot("llm", workspace="w", priority=Priority.INGEST):
-            await asyncio.to_thread(lambda: left.extend(abandon(limits) for _ in range(3)))
+            await asyncio.to_thread(lambda: left.extend(abandon(hold(limits)) for _ in range(3)))
             assert limits.waiting("llm") == 3
         assert free(limits)
 
@@ -400,7 +392,7 @@ def test_a_waiter_whose_loop_was_closed_is_passed_over() -> None:
 
 def test_slots_held_on_a_loop_that_was_closed_come_back_and_are_not_given_twice() -> None:
     limits = Limits(llm=2)
-    left = [abandon(limits), abandon(limits)]
+    left = [abandon(hold(limits)), abandon(hold(limits))]
     assert limits.in_use("llm") == 2
 
     async def main() -> None:

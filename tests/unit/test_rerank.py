@@ -24,7 +24,7 @@ async def test_ranks_come_best_first_and_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [[(3, 0.1)], [(-1, 0.1)], [(0, 0.1), (0, 0.2)], [(0, float("nan"))], [(0,)], [(0, "x")], [0]]
+    "bad", [[(3, 0.1)], [(-1, 0.1)], [(0, 0.1), (0, 0.2)], [(0, float("nan"))], [(0,)], [(0, "x")], [0], []]
 )
 async def test_ranks_that_cannot_be_used_are_asked_for_again(bad: Any) -> None:
     assert await rerank(make(reranker=Ranker([bad, [(1, 1.0)]])), "q", [*"abc"], 3) == [(1, 1.0)]

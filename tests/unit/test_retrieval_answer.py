@@ -277,10 +277,10 @@ async def test_mix_adds_the_nearest_passages_first() -> None:
     options = replace(OPTIONS, low_level_keywords=("loom",))
     found = await retrieve(context_with(), reader(snapshot_of()), QUESTION, options)
     assert chunks(found.passages)[0] == "c1"
-    assert found.passages[0].found_by == ("vector", "entity:Ada Lovelace")
+    assert {"vector", "words", "walk"} <= set(found.passages[0].found_by)
     assert "c3" in chunks(found.passages)
     assert found.found["chunk_seeds"] == 2
-    assert set(found.timings) >= {"keywords", "embed", "search", "rerank", "budget", "render"}
+    assert set(found.timings) >= {"embed", "search", "rerank", "budget", "render"}
 
 
 async def test_bypass_looks_nothing_up() -> None:

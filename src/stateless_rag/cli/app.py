@@ -9,8 +9,16 @@ from typing import Annotated
 import typer
 
 from stateless_rag import __version__
+from stateless_rag.cli.curate import curate_commands
 from stateless_rag.cli.documents import delete, status
+from stateless_rag.cli.evaluate import evaluate
+from stateless_rag.cli.explain import explain
+from stateless_rag.cli.export import export_file, import_jsonl
+from stateless_rag.cli.graph import graph_commands
+from stateless_rag.cli.import_ import import_folder
 from stateless_rag.cli.ingest import ingest, resume
+from stateless_rag.cli.options import Exit
+from stateless_rag.cli.output import leave_pipes
 from stateless_rag.cli.query import query
 from stateless_rag.cli.workspaces import create_workspace, describe_workspace, drop_workspace, list_workspaces
 from stateless_rag.errors import StatelessRagError
@@ -22,8 +30,8 @@ _HELP = """Documents in, answers with references out.
 
 With OPENAI_API_KEY or OPENAI_BASE_URL set, an LLM extracts and answers; without, the built-in parts do.
 
-Exit codes: 0 done; 1 error; 2 wrong usage; 3 some documents or files failed; 4 nothing found; 130 interrupted;
-141 nobody read the output to its end.
+Exit codes: 0 done; 1 error; 2 wrong usage, or a dataset that cannot be used; 3 some documents or files failed;
+4 nothing found; 130 interrupted; 141 nobody read the output to its end.
 """
 
 
@@ -44,14 +52,19 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_options)
-    for command in (ingest, query, status, delete, resume):
+    for command in (ingest, query, explain, status, delete, resume, evaluate):
         app.command()(command)
+    app.command("import")(import_folder)
+    app.command("export")(export_file)
+    app.command("import-jsonl")(import_jsonl)
     group = typer.Typer(help="List, describe, create and drop workspaces.", no_args_is_help=True)
     group.command("list")(list_workspaces)
     group.command("describe")(describe_workspace)
     group.command("create")(create_workspace)
     group.command("drop")(drop_workspace)
     app.add_typer(group, name="workspaces")
+    app.add_typer(graph_commands(), name="graph")
+    app.add_typer(curate_commands(), name="curate")
     return app
 
 
@@ -69,8 +82,17 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         command = typer.main.get_command(build())
         command.main(args=list(arguments), prog_name="stateless-rag", obj=from_env(environ))
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # of the help or the version, which typer prints
+            return _left()
         return ended.code if isinstance(ended.code, int) else 1
     except StatelessRagError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- before any command has its console
         return 1
+    except BrokenPipeError:  # of what typer says about wrong usage
+        return _left()
     return 0
+
+
+def _left() -> int:
+    leave_pipes()
+    return int(Exit.CLOSED_PIPE)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stateless_rag.cli.output import Output
+from stateless_rag.cli.output import Output, leave_pipes
 from stateless_rag.errors import StatelessRagError
 from stateless_rag.settings import Configuration
 
@@ -65,7 +65,7 @@ def execute(
         output.error(str(error))
         code = Exit.ERROR
     except BrokenPipeError:
-        output.leave_stdout()
+        leave_pipes()
         code = Exit.CLOSED_PIPE
     except OSError as error:
         output.error(f"{error}; check that the folder exists, can be written to, and has room")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Output", "counted", "jsonable", "short_source", "size", "table"]
+__all__ = ["Output", "counted", "jsonable", "leave_pipes", "short_source", "size", "table"]
 
 
 class Output:
@@ -53,16 +53,23 @@ class Output:
         """Say what went wrong and what to do."""
         self.err.print(f"{label}{text}", style="red")
 
-    def leave_stdout(self) -> None:
-        """The reader of stdout is gone: keep the interpreter from flushing into the broken pipe."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
 
 class _Pipe(Console):
     """A console that leaves it to the command what a reader's going means."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+def leave_pipes() -> None:
+    """The reader of what is printed is gone: keep the interpreter from flushing into the broken pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def jsonable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of an ingest: bars on a terminal, a line now and then elsewhere."""
+"""Progress of an ingest and of an evaluation: bars on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from stateless_rag.types import Event
 
-__all__ = ["IngestProgress"]
+__all__ = ["IngestProgress", "QuestionProgress"]
 
 _SETTLED = frozenset({"committed", "failed", "unchanged"})
 _SECONDS_BETWEEN_LINES = 5.0
@@ -70,6 +71,10 @@ class IngestProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the bars as they are; a terminal shows those of one progress at a time."""
         self._bars.stop()
 
     def __call__(self, event: Event) -> None:
@@ -109,3 +114,44 @@ class IngestProgress:
         if self._failed:
             parts.append(f"{self._failed} failed")
         return ", ".join(parts)
+
+
+class QuestionProgress:
+    """Shows how many questions each arm of an evaluation has answered.
+
+    With `quiet` nothing is shown but on a terminal.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._lines = not console.is_terminal and not quiet
+        self._bars = Progress(
+            TextColumn("{task.description:>9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bar: TaskID | None = None
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, arm: str, done: int, total: int) -> None:
+        """Show that an arm has answered so many of its questions."""
+        if self._bar is None:
+            self._bars.start()
+            self._bar = self._bars.add_task(arm, total=total)
+        self._bars.update(self._bar, description=arm, completed=done, total=total)
+        now = time.monotonic()
+        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            self._console.print(f"{arm}: {done} of {total} questions")

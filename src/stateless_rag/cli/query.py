@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stateless_rag.checks import shown
 from stateless_rag.cli.engines import open_engine
 from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
 from stateless_rag.cli.output import Output, jsonable, short_source
-from stateless_rag.errors import StatelessRagError
+from stateless_rag.errors import InvalidInput, StatelessRagError
 from stateless_rag.types import Answer
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
     from stateless_rag.types import Passage, Reference
 
-__all__ = ["passage_lines", "query", "reference_line"]
+__all__ = ["metadata_filter", "passage_lines", "query", "reference_line"]
 
 _EXCERPT, _PASSAGES = 320, 5
 
@@ -26,16 +29,29 @@ def query(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     mode: Annotated[
-        str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, mix or bypass.")
+        str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, walk, mix or bypass.")
     ] = "mix",
     top_k: Annotated[
         int, typer.Option("--top-k", min=1, help="How many entities and relations are looked up.")
     ] = 40,
+    chunk_top_k: Annotated[
+        int, typer.Option("--chunk-top-k", min=1, help="How many passages are kept at most.")
+    ] = 20,
     only_context: Annotated[
         bool, typer.Option("--only-context", help="Print what an LLM would be given, and ask none.")
     ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the answer as it comes; with --json, as JSON lines.")
+    ] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help='Only documents whose metadata meets this filter, in JSON: \'{"year": {"gte": 1990}}\'.',
+        ),
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="With --json: how it came about, prompt and dropped passages too.")
     ] = False,
     workspace: Workspace = None,
     root: Root = None,
@@ -44,18 +60,22 @@ def query(
 ) -> None:
     """Answer a question from a workspace, with references."""
     chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
-    options: dict[str, Any] = {"mode": mode, "top_k": top_k, "only_context": only_context}
+    options: dict[str, Any] = {"mode": mode, "top_k": top_k, "chunk_top_k": chunk_top_k}
+    options["only_context"] = only_context
 
     async def command() -> Exit:
+        options["metadata_filter"] = metadata_filter(where)
         async with open_engine(chosen, create=False, note=output.note) as engine:
             # Without an LLM there is nothing that comes piece by piece.
-            streamed = stream and (as_json or (engine.context.llm is not None and not only_context))
+            streamed = stream and (
+                as_json or (engine.context.llm_for("answer") is not None and not only_context)
+            )
             if streamed:
-                answer = await _stream(engine, output, question, options)
+                answer = await _stream(engine, output, question, options, trace=trace)
             else:
                 answer = await engine.query(question, **options)
         if as_json and not streamed:
-            output.json(answer)
+            output.json(_told(answer, trace=trace))
         elif not as_json:
             _show(output, answer, streamed=streamed, plain=only_context)
         for step in answer.degraded:
@@ -66,7 +86,29 @@ def query(
     execute(output, command)
 
 
-async def _stream(engine: Engine, output: Output, question: str, options: dict[str, Any]) -> Answer:
+def metadata_filter(where: str | None) -> Any:
+    """What `--where` says. Raises InvalidInput where that is not JSON."""
+    if where is None:
+        return None
+    try:
+        said = json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"--where is {shown(where)}, which is not JSON ({error}); see the guide"
+        ) from error
+    if not isinstance(said, dict):
+        raise InvalidInput(f"--where is {shown(where)}; it must be an object of fields and conditions")
+    return said
+
+
+def _told(answer: Answer, *, trace: bool) -> Answer:
+    """The answer to print as JSON: its trace is left out unless it is wanted."""
+    return answer if trace else answer.replace(retrieval=replace(answer.retrieval, trace=None))
+
+
+async def _stream(
+    engine: Engine, output: Output, question: str, options: dict[str, Any], *, trace: bool
+) -> Answer:
     last: Answer | None = None
     async with aclosing(engine.stream(question, **options)) as pieces:
         async for piece in pieces:
@@ -79,7 +121,7 @@ async def _stream(engine: Engine, output: Output, question: str, options: dict[s
     if last is None:
         raise StatelessRagError("the answer broke off; ask again")
     if output.as_json:
-        output.json({"answer": jsonable(last)})
+        output.json({"answer": jsonable(_told(last, trace=trace))})
     else:
         output.piece("\n")
     return last

@@ -10,7 +10,7 @@ import typer
 from stateless_rag.cli.engines import open_engine, open_store
 from stateless_rag.cli.options import AsJson, Exit, Offline, Root, configuration, execute
 from stateless_rag.cli.output import Output, size, table
-from stateless_rag.errors import InvalidInput, WorkspaceNotFound
+from stateless_rag.errors import InvalidInput, StoreError, WorkspaceNotFound
 from stateless_rag.settings import StoreSettings
 from stateless_rag.types import WorkspaceInfo
 
@@ -31,14 +31,22 @@ def list_workspaces(context: typer.Context, root: Root = None, as_json: AsJson =
     chosen, output = configuration(context, root), Output(as_json=as_json)
 
     async def command() -> Exit:
+        found: list[WorkspaceInfo] = []
+        errors: dict[str, str] = {}
         async with open_store(chosen, create=False) as store:
-            found = [await store.describe(name) for name in await store.names()]
+            for name in await store.names():
+                try:
+                    found.append(await store.describe(name))
+                except StoreError as error:  # of this one: the others are listed all the same
+                    errors[name] = str(error)
         if as_json:
-            output.json({"workspaces": found})
+            output.json({"workspaces": found, "errors": errors})
         else:
             columns = ("NAME", ">DOCUMENTS", ">CHUNKS", ">ENTITIES", ">RELATIONS", ">ON DISK", "EMBEDDER")
             output.out.print(table(*columns, rows=[_row(info) for info in found]))
-        return Exit.OK
+        for name, told in errors.items():
+            output.error(told, label=f"error: {name}: ")
+        return Exit.ERROR if errors else Exit.OK
 
     execute(output, command)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from stateless_rag.errors import InvalidInput, ProviderError
+from stateless_rag.errors import InvalidInput, ProviderError, WorkCancelled
+from stateless_rag.ingest.given import given_extraction, is_kept, records_of
 from stateless_rag.ingest.work import Work
-from stateless_rag.stages.chunk import chunk
+from stateless_rag.stages.chunk import chunk, chunk_at
 from stateless_rag.stages.extract import extract_one
 from stateless_rag.text import chunk_row_id, digest
 
@@ -55,9 +57,10 @@ class Chunks:
         def cut(claim: Claim) -> tuple[Work, tuple[Chunk, ...] | InvalidInput | None]:
             known = documents.get(claim.document_id)
             work = Work(claim, updates=known is not None)
-            if known is not None and _same_text(claim, known, rows.get(known.id, ())):
+            pieces = None if claim.given is None else self._cut(work)
+            if known is not None and _same(claim, pieces, known, rows.get(known.id, ())):
                 return work, None
-            return work, self._cut(work)
+            return work, self._cut(work) if pieces is None else pieces
 
         for work, chunks in await asyncio.to_thread(lambda: list(map(cut, claims))):
             before = rows.get(work.claim.document_id, [])
@@ -75,15 +78,22 @@ class Chunks:
     def _cut(self, work: Work) -> tuple[Chunk, ...] | InvalidInput:
         """A document's chunks; one that cannot be cut fails, and does not stop the others."""
         try:
+            given = work.claim.given
+            if given is not None:
+                return tuple(chunk_at(self._context, work.document, given.spans))
             return tuple(chunk(self._context, work.document))
         except InvalidInput as error:
             return error
 
     def start(self, work: Work, chunks: tuple[Chunk, ...], rows: Sequence[ChunkRow] = ()) -> None:
         """Queue the chunks of a document, but for those that one of the rows keeps."""
-        kept = {row.id for row in rows if row.error is None}
+        known = {row.id: row for row in rows}
         work.chunks = chunks
-        new = [piece for piece in chunks if chunk_row_id(piece.id) not in kept]
+        new = []
+        for piece in chunks:
+            row = known.get(chunk_row_id(piece.id))
+            if row is None or not is_kept(work.claim, piece, row):
+                new.append(piece)
         work.open_chunks = len(new)
         self._context.emit("chunked", document_id=work.claim.document_id, total=len(chunks))
         for piece in new:
@@ -98,19 +108,33 @@ class Chunks:
         while (item := await self._waiting.get()) is not None:
             work, piece = item
             try:
-                work.extractions[piece.id] = await extract_one(self._context, piece)
+                records = records_of(work.claim, piece)
+                work.extractions[piece.id] = (
+                    await extract_one(self._context_of(work), piece)
+                    if records is None
+                    else await given_extraction(self._context, piece, records)
+                )
+            except WorkCancelled:
+                work.cancelled = True
             except ProviderError as error:
                 generation = self._context.extractor.generation(self._context)
                 work.note_error(piece, f"{type(error).__name__}: {error}", generation)
-            work.open_chunks -= 1
-            self._context.emit(
-                "extracted",
-                document_id=work.claim.document_id,
-                done=len(work.chunks) - work.open_chunks,
-                total=len(work.chunks),
-            )
-            if not work.open_chunks:
-                self._ready(work)
+            self._done(work)
+
+    def _context_of(self, work: Work) -> Context:
+        cancelled = partial(self._workspace.is_cancelled, work.claim.sequence)
+        return self._context.derive(cancelled=cancelled)
+
+    def _done(self, work: Work) -> None:
+        work.open_chunks -= 1
+        self._context.emit(
+            "extracted",
+            document_id=work.claim.document_id,
+            done=len(work.chunks) - work.open_chunks,
+            total=len(work.chunks),
+        )
+        if not work.open_chunks:
+            self._ready(work)
 
     def end(self) -> None:
         """Let the workers end once all is extracted."""
@@ -118,9 +142,18 @@ class Chunks:
             self._waiting.put_nowait(None)
 
 
-def _same_text(claim: Claim, known: DocumentRow, rows: Sequence[ChunkRow]) -> bool:
-    """Whether the document is there already, and whole."""
-    return all(row.error is None for row in rows) and known.digest == digest("document", claim.text)
+def _same(
+    claim: Claim,
+    pieces: tuple[Chunk, ...] | InvalidInput | None,
+    known: DocumentRow,
+    rows: Sequence[ChunkRow],
+) -> bool:
+    """Whether the document is there already, and whole; `pieces` are its chunks if its caller says which."""
+    if known.digest != digest("document", claim.text):
+        return False
+    if pieces is not None and (isinstance(pieces, InvalidInput) or list(pieces) != [r.chunk for r in rows]):
+        return False
+    return all(is_kept(claim, row.chunk, row) for row in rows)
 
 
 def _same_metadata(claim: Claim, known: DocumentRow) -> bool:

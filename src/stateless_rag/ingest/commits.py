@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from stateless_rag.ingest.work import Room, Work
     from stateless_rag.protocols import Basis, Workspace
 
-__all__ = ["Commits"]
+__all__ = ["CANCELLED", "Commits"]
+
+CANCELLED = "cancelled; resume goes on with it"
 
 _CHARACTERS = 4_000_000  # of the documents that share a commit
 _FAILURES = 2  # documents in a row after which a provider counts as out of reach
@@ -63,7 +65,9 @@ class Commits:
             group: list[Work] = []
             chunks = characters = 0
             while work is not None:
-                if work.errors and not self._settings.accept_partial:
+                if work.cancelled or self._workspace.is_cancelled(work.claim.sequence):
+                    await self.fail(work, CANCELLED)
+                elif work.errors and not self._settings.accept_partial:
                     await self.fail(work, f"{len(work.errors)} of {len(work.chunks)} chunks failed")
                 elif group and characters + work.characters > _CHARACTERS:
                     held = work
@@ -201,7 +205,9 @@ class Commits:
             {"chunk_id": e.chunk_id, "ordinal": e.ordinal, "error": e.error, "attempts": e.attempts}
             for e in work.errors
         ]
-        await self._workspace.fail(work.claim, errors or [{"error": message}])
+        if not errors or message == CANCELLED:
+            errors.append({"error": message})
+        await self._workspace.fail(work.claim, errors)
         stale = work.updates and not self._settings.accept_partial
         if holds is None:
             holds = await asyncio.to_thread(found, work)

@@ -14,7 +14,7 @@ from stateless_rag.checks import iterable, shown
 from stateless_rag.errors import InvalidInput
 from stateless_rag.protocols import Claim
 from stateless_rag.stages.chunk import document_id
-from stateless_rag.types import Document
+from stateless_rag.types import Document, GivenDocument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -178,6 +178,7 @@ def _claims(documents: Sequence[Document], tracking_id: str) -> list[Claim]:
             metadata=document.metadata,
             text=document.text,
             tracking_id=tracking_id,
+            given=document.given if isinstance(document, GivenDocument) else None,
         )
         for document in documents
     ]

@@ -27,6 +27,7 @@ class Work:
     extractions: dict[str, Extraction] = field(default_factory=dict)
     errors: list[ChunkError] = field(default_factory=list)
     open_chunks: int = 0
+    cancelled: bool = False
 
     def __post_init__(self) -> None:
         self._attempts = {known.get("chunk_id"): known.get("attempts", 0) for known in self.claim.errors}

@@ -18,10 +18,11 @@ from stateless_rag.protocols.providers import (
     StreamPart,
     Tokenizer,
 )
-from stateless_rag.protocols.reading import Hit, Snapshot, VectorKind
+from stateless_rag.protocols.reading import Allowed, Edges, Hit, Links, Snapshot, VectorKind
 from stateless_rag.protocols.workspace import Workspace
 from stateless_rag.protocols.writing import (
     ALIASES,
+    CURATIONS,
     Basis,
     Change,
     ChunkRow,
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIASES",
+    "CURATIONS",
     "LLM",
+    "Allowed",
     "Basis",
     "Change",
     "ChunkRow",
     "Claim",
     "DocumentRow",
+    "Edges",
     "Embedder",
     "Embeddings",
     "EntityRow",
@@ -52,6 +56,7 @@ __all__ = [
     "LLMReply",
     "LLMRequest",
     "LineCounter",
+    "Links",
     "Observer",
     "RelationRow",
     "Reranker",

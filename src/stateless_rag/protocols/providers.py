@@ -131,7 +131,11 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Counts tokens and says where they begin. Used from several threads at once."""
+    """Counts tokens and says where they begin. Used from several threads at once.
+
+    One that is built when it first counts may have an attribute `built`, which tells whether it is: until then
+    it is not asked on the event loop.
+    """
 
     @property
     def name(self) -> str:

@@ -66,6 +66,15 @@ class Workspace(Protocol):
     async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
         """Record that a claimed document failed, and let go of it."""
 
+    async def cancel(self, ids: Collection[str] | None, tracking_id: str | None, error: str) -> Sequence[str]:
+        """Let documents fail (all that are pending, or those of the ids and of the tracking id); their ids.
+
+        Those that nobody works on fail at once, the others when who works on them sees `is_cancelled`.
+        """
+
+    def is_cancelled(self, sequence: int) -> bool:
+        """Whether who works on a submission should let it fail."""
+
     async def withdraw(self, sequences: Collection[int]) -> None:
         """Forget pending documents: they turned out to be there already, or were deleted."""
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from stateless_rag.curation_log import CurationLog
     from stateless_rag.protocols.providers import Vectors
-    from stateless_rag.types import Chunk, Entity, EntityMention, Relation, RelationMention
+    from stateless_rag.types import Chunk, Curation, Entity, EntityMention, Given, Relation, RelationMention
 
 __all__ = [
     "ALIASES",
+    "CURATIONS",
     "Basis",
     "Change",
     "ChunkRow",
@@ -23,6 +25,8 @@ __all__ = [
 
 ALIASES = 0
 """Stands for the aliases among the ids that a commit read or touched."""
+CURATIONS = 1
+"""Stands for the log of curations among them: for who adds to it, not for who only folds with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,10 @@ class RelationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A document accepted but not committed, claimed by one worker until it commits, fails or lets go."""
+    """A document accepted but not committed, claimed by one worker until it commits, fails or lets go.
+
+    `given` is what its caller says of it instead of the stages.
+    """
 
     sequence: int
     document_id: str
@@ -88,21 +95,23 @@ class Claim:
     tracking_id: str
     attempts: int = 0
     errors: tuple[Mapping[str, Any], ...] = ()
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """All that one commit changes; rows replace those of the same id.
 
-    `base` is the revision it was computed from and `reads` the ids of the entities and relations whose
-    folds it read: if another commit changed one of them since, the commit is refused with CommitConflict,
-    and so it is if the aliases or one of its documents changed. `moved` are kept chunks whose place in the
-    document changed. Mentions come with the id of the entity or relation they fold into (None for a
-    relation of an entity with itself); stored mentions under the raw keys in `remention` are replaced by
-    those given. `vectors` holds the vector of each digest that a row here names and no row did before, but
-    for those in the journal. `aliases` maps raw keys to the key they stand for from now on, or None. The
-    submissions in `requires` must still be pending (CommitConflict if not); those in `done` are pending no
-    more.
+    `base` is the revision it was computed from and `reads` the ids of the entities and relations whose folds it
+    read: if another commit changed one of them since, the commit is refused with CommitConflict, and so it is if
+    the aliases or one of its documents changed. `moved` are kept chunks whose place in the document changed.
+    Mentions come with the id of the entity or relation they fold into (None for a relation of an entity with
+    itself, and where it was deleted by hand); stored mentions under the raw keys in `remention` are replaced by
+    those given. `vectors` holds the vector of each digest that a row here names and no row did before, but for
+    those in the journal. `curation` is the change by hand that this commit is; it touches all that it reads.
+    `aliases` maps raw keys to the key they stand for from now on because of it, or None. `hidden` are ids of
+    entities and relations that were deleted by hand and that mentions here tell of: these are touched, too. The
+    submissions in `requires` must still be pending (CommitConflict if not); those in `done` are pending no more.
     """
 
     base: int
@@ -112,7 +121,7 @@ class Change:
     chunks: tuple[ChunkRow, ...] = ()
     moved: tuple[ChunkRow, ...] = ()
     removed_chunks: tuple[int, ...] = ()
-    entity_mentions: tuple[tuple[int, EntityMention], ...] = ()
+    entity_mentions: tuple[tuple[int | None, EntityMention], ...] = ()
     relation_mentions: tuple[tuple[int | None, RelationMention], ...] = ()
     entities: tuple[EntityRow, ...] = ()
     removed_entities: tuple[int, ...] = ()
@@ -121,8 +130,10 @@ class Change:
     vectors: Mapping[str, Vectors]
     requires: tuple[int, ...] = ()
     done: tuple[int, ...] = ()
+    curation: Curation | None = None
     aliases: Mapping[str, str | None] | None = None
     remention: frozenset[str] = frozenset()
+    hidden: frozenset[int] = frozenset()
 
 
 class Basis(Protocol):
@@ -134,6 +145,12 @@ class Basis(Protocol):
 
     def aliases(self) -> Mapping[str, str]:
         """Raw keys and the keys they stand for."""
+
+    def curations(self) -> CurationLog:
+        """All changes by hand."""
+
+    def edges(self, entity_ids: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """For each entity its relations as (relation id, id of the other end), by relation id."""
 
     def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
         """Committed documents."""

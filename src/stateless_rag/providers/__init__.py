@@ -1,4 +1,4 @@
-"""Providers: LLMs, embedders and tokenizers. Each name is loaded when it is first asked for."""
+"""Providers: LLMs, embedders, rerankers and tokenizers. Each name is loaded when it is first asked for."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stateless_rag.providers.callables import as_embedder, as_llm
+    from stateless_rag.providers.callables import as_embedder, as_llm, as_reranker
     from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
     from stateless_rag.providers.embedder import TextEmbedder
     from stateless_rag.providers.hashing import HashingEmbedder
-    from stateless_rag.providers.local import FastEmbedder
+    from stateless_rag.providers.local import FastEmbedder, FastReranker
     from stateless_rag.providers.openai import OpenAIEmbedder, OpenAILLM
+    from stateless_rag.providers.rerank import HTTPReranker
     from stateless_rag.providers.tokenizer import O200kTokenizer
 
 __all__ = [
     "CooccurrenceExtractor",
     "FastEmbedder",
+    "FastReranker",
+    "HTTPReranker",
     "HashingEmbedder",
     "O200kTokenizer",
     "OpenAIEmbedder",
@@ -25,12 +28,15 @@ __all__ = [
     "TextEmbedder",
     "as_embedder",
     "as_llm",
+    "as_reranker",
 ]
 
 _HOMES = MappingProxyType(
     {
         "CooccurrenceExtractor": "cooccurrence",
         "FastEmbedder": "local",
+        "FastReranker": "local",
+        "HTTPReranker": "rerank",
         "HashingEmbedder": "hashing",
         "O200kTokenizer": "tokenizer",
         "OpenAIEmbedder": "openai",
@@ -38,6 +44,7 @@ _HOMES = MappingProxyType(
         "TextEmbedder": "embedder",
         "as_embedder": "callables",
         "as_llm": "callables",
+        "as_reranker": "callables",
     }
 )
 

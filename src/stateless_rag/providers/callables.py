@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal
 
 from stateless_rag.checks import shown
 from stateless_rag.errors import InvalidInput, InvalidReply
-from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, StreamPart
+from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, Reranker, StreamPart
 from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from stateless_rag.protocols import Vectors
 
-__all__ = ["CallableEmbedder", "CallableLLM", "as_embedder", "as_llm"]
+__all__ = ["CallableEmbedder", "CallableLLM", "CallableReranker", "as_embedder", "as_llm", "as_reranker"]
 
 
 def as_llm(value: LLM | Callable[..., Any]) -> LLM:
@@ -33,6 +34,13 @@ def as_embedder(value: Embedder | Callable[..., Any]) -> Embedder:
     if inspect.isclass(value):
         raise InvalidInput(f"embedder={value.__name__} is a class; give an instance of it")
     return value if isinstance(value, Embedder) else CallableEmbedder(value)
+
+
+def as_reranker(value: Reranker | Callable[..., Any]) -> Reranker:
+    """A reranker as it is; an async function wrapped as `CallableReranker`; else `InvalidInput`."""
+    if inspect.isclass(value):
+        raise InvalidInput(f"reranker={value.__name__} is a class; give an instance of it")
+    return value if isinstance(value, Reranker) else CallableReranker(value)
 
 
 class CallableLLM:
@@ -135,6 +143,42 @@ class CallableEmbedder(TextEmbedder):
         if isinstance(answer, Embeddings):
             return answer
         return Embeddings(vectors=_matrix(answer, len(texts), self._model))
+
+
+class CallableReranker:
+    """An async function `await f(query, documents, top_n=…)` as a reranker; `top_n` is given if it takes it.
+
+    It returns pairs of index and score, or mappings with `index` and `relevance_score` (or `score`), for the
+    texts it finds worth it. `model` names it.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, model: str | None = None) -> None:
+        self._function = _checked(function, "reranker")
+        self._takes_top_n = bool((_signature(function) or frozenset()) & {"top_n", "**"})
+        self._model = model or _qualified_name(function)
+
+    @property
+    def model(self) -> str:
+        """The name given, else the function's."""
+        return self._model
+
+    async def rerank(self, query: str, texts: Sequence[str], *, top_n: int) -> list[tuple[int, float]]:
+        """Rank texts. `InvalidReply` for what is no ranking."""
+        keywords = {"top_n": top_n} if self._takes_top_n else {}
+        answer = await self._function(query, list(texts), **keywords)
+        try:
+            return [_rank(entry) for entry in answer]
+        except (TypeError, ValueError, KeyError) as exc:
+            raise InvalidReply(
+                f"{self._model} returned {type(answer).__name__}, not pairs of index and score"
+            ) from exc
+
+
+def _rank(entry: Any) -> tuple[int, float]:
+    if isinstance(entry, Mapping):
+        return entry["index"], entry["relevance_score" if "relevance_score" in entry else "score"]
+    index, score = entry
+    return index, score
 
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:

@@ -11,7 +11,8 @@ from stateless_rag.checks import flag, identifier, json_object, number, optional
 from stateless_rag.errors import InvalidInput, InvalidReply, ProviderRejected, ProviderUnavailable
 from stateless_rag.protocols import Embeddings, LLMReply, StreamPart
 from stateless_rag.providers.embedder import TextEmbedder
-from stateless_rag.providers.openai_client import LoopClients, mapped_errors, parse_body
+from stateless_rag.providers.http import parse_body
+from stateless_rag.providers.openai_client import LoopClients, mapped_errors
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 from stateless_rag.text import digest
 

@@ -60,6 +60,11 @@ class O200kTokenizer:
         self._built: tuple[tiktoken.Encoding, NDArray[np.int64]] | None = None
         self._counts: dict[str, int] = {}
 
+    @property
+    def built(self) -> bool:
+        """Whether it was used; until then the first to count waits for the building."""
+        return self._built is not None
+
     def count(self, text: str) -> int:
         """The number of tokens in the text."""
         if len(text) < _REMEMBERED_FROM:

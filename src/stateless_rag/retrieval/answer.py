@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stateless_rag import calls
 from stateless_rag.errors import InvalidInput, ProviderError
-from stateless_rag.protocols import LLMRequest
+from stateless_rag.protocols import LLMRequest, StreamPart
 from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import passages_only, system_prompt
 from stateless_rag.retrieval.retrieve import Read, begin, retrieve
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from stateless_rag.context import Context
+    from stateless_rag.protocols import Journal
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Retrieval
 
@@ -36,11 +37,16 @@ class _Draft:
     no_context: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def salt(self) -> str:
+        """What tells equal prompts of different revisions apart."""
+        return f"revision {self.retrieval.revision}"
+
     def finished(self, text: str, *, truncated: bool = False, notes: tuple[str, ...] = ()) -> Answer:
         """The answer with this text."""
         retrieval = self.retrieval
         spent = (self.context.clock.monotonic() - self.started) * 1000.0
-        return Answer(
+        answer = Answer(
             text=text,
             references=retrieval.references,
             context=retrieval.context,
@@ -51,20 +57,25 @@ class _Draft:
             truncated=truncated,
             degraded=(*retrieval.degraded, *self.notes, *notes),
         )
+        self.context.emit("answered", report=answer)
+        return answer
 
 
-async def answer(context: Context, read: Read, question: str, options: QueryOptions) -> Answer:
-    """Answer a question from a workspace.
+async def answer(
+    context: Context, read: Read, question: str, options: QueryOptions, *, cache: Journal | None = None
+) -> Answer:
+    """Answer a question from a workspace. With `options.cache` the LLM's answers are kept in `cache`.
 
     `read` runs a function on a snapshot of it. Without an LLM the text is the best passages, cited, and
     `degraded` says so; so it is if the LLM fails and `on_provider_error` is "degrade". With nothing found, no
     LLM is asked. Raises as `retrieve` does, and InvalidInput for bypass mode without an LLM.
     """
-    draft = await _draft(context, read, question, options)
+    draft = await _draft(context, read, question, options, cache)
     if draft.request is None:
         return draft.finished(draft.text)
+    draft.context.emit("answering")
     try:
-        reply = await calls.complete(draft.context, draft.request, journal=False)
+        reply = await calls.complete(draft.context, draft.request, salt=draft.salt)
     except ProviderError as error:
         if not _may_stand_in(draft, options):
             raise
@@ -73,22 +84,23 @@ async def answer(context: Context, read: Read, question: str, options: QueryOpti
 
 
 async def stream_answer(
-    context: Context, read: Read, question: str, options: QueryOptions
+    context: Context, read: Read, question: str, options: QueryOptions, *, cache: Journal | None = None
 ) -> AsyncGenerator[str | Answer, None]:
-    """As `answer`, piece by piece: strings as they come, at last the whole `Answer`.
+    """As `answer`, piece by piece: strings as they come, at last the whole `Answer`. One from the cache is one piece.
 
     If the LLM fails after the first piece and degrading is allowed, the text ends there: the answer is
     `truncated` and `degraded` says so.
     """
-    draft = await _draft(context, read, question, options)
+    draft = await _draft(context, read, question, options, cache)
     if draft.request is None:
         yield draft.text
         yield draft.finished(draft.text)
         return
+    draft.context.emit("answering")
     pieces: list[str] = []
     whole, truncated, notes = None, False, tuple[str, ...]()
     try:
-        async with aclosing(calls.stream(draft.context, draft.request)) as parts:
+        async with aclosing(_parts(draft, draft.request)) as parts:
             async for part in parts:
                 if part.text:
                     pieces.append(part.text)
@@ -107,10 +119,25 @@ async def stream_answer(
     yield draft.finished(whole if whole is not None else "".join(pieces), truncated=truncated, notes=notes)
 
 
-async def _draft(context: Context, read: Read, question: str, options: QueryOptions) -> _Draft:
+async def _parts(draft: _Draft, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
+    """The LLM's answer, or the one that is kept; a new one is kept when it is whole."""
+    kept = await calls.recall(draft.context, request, draft.salt)
+    if kept is not None:
+        yield StreamPart(text=kept.text, reply=kept)
+        return
+    async with aclosing(calls.stream(draft.context, request)) as parts:
+        async for part in parts:
+            if part.reply is not None:
+                await calls.keep(draft.context, request, part.reply, draft.salt)
+            yield part
+
+
+async def _draft(
+    context: Context, read: Read, question: str, options: QueryOptions, cache: Journal | None
+) -> _Draft:
     question = checked_question(question, options)
     told = options.only_context or options.only_prompt
-    if options.mode == "bypass" and context.llm is None and not told:
+    if options.mode == "bypass" and context.llm_for("answer") is None and not told:
         raise InvalidInput("mode 'bypass' asks the LLM alone, and there is none: give the context an LLM")
     context = begin(context, options)
     retrieval = await retrieve(context, read, question, options)
@@ -123,7 +150,7 @@ async def _draft(context: Context, read: Read, question: str, options: QueryOpti
         return _Draft(context, retrieval, started, text=prompt)
     if options.only_context:
         return _Draft(context, retrieval, started, text=retrieval.context)
-    if context.llm is None:
+    if context.llm_for("answer") is None:
         notes = ("answer: no LLM, passages only",)
         return _Draft(context, retrieval, started, text=passages_only(retrieval), notes=notes)
     request = LLMRequest(
@@ -132,7 +159,17 @@ async def _draft(context: Context, read: Read, question: str, options: QueryOpti
         history=tuple(Message(role, text) for role, text in options.history),
         purpose="answer",
     )
-    return _Draft(context, retrieval, started, request)
+    context = context.derive(journal=cache if options.cache else None)
+    return _Draft(context, _with_prompt(retrieval, request), started, request)
+
+
+def _with_prompt(retrieval: Retrieval, request: LLMRequest) -> Retrieval:
+    """The retrieval with what is sent to the LLM in its trace."""
+    if retrieval.trace is None:
+        return retrieval
+    system = () if request.system is None else (Message("system", request.system),)
+    messages = (*system, *request.history, Message("user", request.prompt))
+    return replace(retrieval, trace=replace(retrieval.trace, messages=messages))
 
 
 def _may_stand_in(draft: _Draft, options: QueryOptions) -> bool:

@@ -41,7 +41,7 @@ async def keywords(
     """
     if options.high_level_keywords or options.low_level_keywords:
         return Keywords(high_level=options.high_level_keywords, low_level=options.low_level_keywords), ()
-    if context.llm is None:
+    if context.llm_for("keywords") is None:
         return builtin_keywords(question), ()
     request = LLMRequest(
         prompt=render(

@@ -35,18 +35,23 @@ _EXCERPT = 800
 
 def entity_line(entity: Entity) -> str:
     """One entity as a line of JSON."""
-    return _line(entity=entity.name, type=entity.type, description=entity.description)
+    name, type_, description = map(encode_basestring, (entity.name, entity.type, entity.description))
+    return _unfenced(f'{{"entity": {name}, "type": {type_}, "description": {description}}}')
 
 
 def relation_line(relation: Relation) -> str:
     """One relation as a line of JSON."""
-    return _line(entity1=relation.source, entity2=relation.target, description=relation.description)
+    source, target, description = map(
+        encode_basestring, (relation.source, relation.target, relation.description)
+    )
+    return _unfenced(f'{{"entity1": {source}, "entity2": {target}, "description": {description}}}')
 
 
-def _line(**fields: str) -> str:
-    # The quoting of strings alone is five times as fast as json.dumps, and this runs for hundreds of rows.
-    line = ", ".join([f'"{name}": {encode_basestring(text)}' for name, text in fields.items()])
-    return "{" + (line.replace("`", "\\u0060") if "```" in line else line) + "}"
+# The quoting of strings alone takes a third of the time of json.dumps, and this runs for each row of a commit.
+
+
+def _unfenced(line: str) -> str:
+    return line.replace("`", "\\u0060") if "```" in line else line
 
 
 def passage_frame(number: int, text: str) -> tuple[str, str]:

@@ -5,31 +5,38 @@ keywords → embed → search (seeds, expansion, fusion, budget of the graph) �
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stateless_rag import calls
 from stateless_rag.context import Meter
+from stateless_rag.counting import counting
 from stateless_rag.errors import InvalidInput, ProviderError
 from stateless_rag.limits import Priority
+from stateless_rag.retrieval.allowed import Folds
 from stateless_rag.retrieval.budget import fit_passages, room
 from stateless_rag.retrieval.keywords import keywords
+from stateless_rag.retrieval.lost import outcome
 from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import context_text, references_of, system_prompt
+from stateless_rag.retrieval.rerank import reranked, reranks
 from stateless_rag.retrieval.search import Found, Plan, search
-from stateless_rag.types import Keywords, Retrieval
+from stateless_rag.types import Dropped, Expected, Keywords, Retrieval, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import Snapshot
+    from stateless_rag.retrieval.rerank import Reranked
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage
 
 __all__ = ["Found", "Plan", "Read", "begin", "retrieve", "search"]
 
 Result = TypeVar("Result")
+_BY_KEYWORDS = frozenset({"local", "global", "hybrid"})
 _RERANKED = 5  # times chunk_top_k: how many passages a reranker is given
 
 
@@ -60,13 +67,17 @@ def begin(context: Context, options: QueryOptions) -> Context:
     if options.deadline is not None:
         end = context.clock.monotonic() + options.deadline
         deadline = end if deadline is None else min(deadline, end)
-    return context.derive(priority=Priority.QUERY, deadline=deadline, meter=Meter())
+    name = context.trace_id or f"trace-{secrets.token_hex(8)}"
+    return context.derive(priority=Priority.QUERY, deadline=deadline, meter=Meter(), trace_id=name)
 
 
-async def retrieve(context: Context, read: Read, question: str, options: QueryOptions) -> Retrieval:
+async def retrieve(
+    context: Context, read: Read, question: str, options: QueryOptions, *, expect: str | None = None
+) -> Retrieval:
     """Find what answers a question. The only LLM call is that for keywords, in the modes that use them.
 
-    `read` runs a function on a snapshot of the workspace. Raises InvalidInput, ProviderError (with
+    `read` runs a function on a snapshot of the workspace. What becomes of the document `expect` is told in the
+    trace. Raises InvalidInput, ProviderError (with
     `on_provider_error="degrade"` the steps fall back instead, and `degraded` says so), Overloaded,
     DeadlineExceeded.
     """
@@ -75,32 +86,35 @@ async def retrieve(context: Context, read: Read, question: str, options: QueryOp
     if options.min_similarity is None:
         options = replace(options, min_similarity=getattr(context.embedder, "min_similarity", None))
     if options.mode == "bypass":
-        return await _bypassed(context, read, question, options)
+        return await _bypassed(context, read, question, options, expect)
     if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying
-        room(_instructions(context, options), question, options, context.tokenizer.count)
+        await _require_prompt(context, question, options)
     laps = _Laps(context.clock.monotonic)
     words, notes = Keywords(), list[str]()
-    if options.mode != "naive":
+    if options.mode in _BY_KEYWORDS:
+        context.emit("keywords")
         words, fallbacks = await keywords(context, question, options)
         notes.extend(fallbacks)
         laps.lap("keywords")
+    context.emit("searching")
     plan, fallbacks = await _plan(context, question, options, words)
+    plan = replace(plan, expect=expect)
     notes.extend(fallbacks)
     laps.lap("embed")
     found = await read(lambda snapshot: search(snapshot, plan))
     laps.lap("search")
-    candidates, fallbacks = await _reranked(context, question, options, found.passages)
-    notes.extend(fallbacks)
+    ranked = await reranked(context, question, options, found.passages)
+    notes.extend(ranked.notes)
     laps.lap("rerank")
-    passages = fit_passages(candidates, options.chunk_top_k, found.room, plan.count)
-    _require_room(found, candidates, passages, options)
+    passages = fit_passages(ranked.passages, options.chunk_top_k, found.room, plan.count)
+    _require_room(found, ranked.passages, passages, options)
     laps.lap("budget")
     references = references_of(passages)
     empty = not (passages or found.entities or found.relations)
     graph = options.mode != "naive"
     text = context_text(found.entity_lines, found.relation_lines, passages, references, graph=graph)
     laps.lap("render")
-    return Retrieval(
+    retrieval = Retrieval(
         question=question,
         mode=options.mode,
         revision=found.revision,
@@ -114,16 +128,47 @@ async def retrieve(context: Context, read: Read, question: str, options: QueryOp
         usage=context.meter.totals(),
         timings=laps.timings,
         degraded=tuple(notes),
+        trace=_trace(context, found, ranked, passages),
     )
+    context.emit("retrieved", report=retrieval)
+    return retrieval
 
 
-async def _bypassed(context: Context, read: Read, question: str, options: QueryOptions) -> Retrieval:
+def _trace(context: Context, found: Found, ranked: Reranked, passages: Sequence[Passage]) -> Trace:
+    """What search knew, and what was dropped after it and within it."""
+    cut = Dropped(
+        step="budget",
+        entities=found.trace.entities[len(found.entities) :],
+        relations=found.trace.relations[len(found.relations) :],
+        passages=tuple(ranked.passages[len(passages) :]),
+    )
+    dropped = (*ranked.dropped, cut) if cut.entities or cut.relations or cut.passages else ranked.dropped
+    trace = replace(found.trace, id=context.trace_id or "", models=_models(context), dropped=dropped)
+    if trace.expected is None:
+        return trace
+    return replace(trace, expected=outcome(trace.expected, passages, dropped))
+
+
+def _models(context: Context) -> Mapping[str, str]:
+    """The providers by their role."""
+    models = {"llm": context.llm, "embedder": context.embedder, "reranker": context.reranker, **context.roles}
+    return {role: provider.model for role, provider in models.items() if provider is not None}
+
+
+async def _bypassed(
+    context: Context, read: Read, question: str, options: QueryOptions, expect: str | None
+) -> Retrieval:
     """Nothing is looked up."""
-    room(_instructions(context, options), question, options, context.tokenizer.count)
+    await _require_prompt(context, question, options)
+    revision = await read(lambda snapshot: snapshot.revision)
+    trace = Trace(id=context.trace_id or "", revision=revision, models=_models(context))
+    if expect is not None:
+        told = "mode 'bypass' looks nothing up"
+        trace = replace(trace, expected=Expected(document_id=expect, lost="search", told=told))
     return Retrieval(
         question=question,
         mode=options.mode,
-        revision=await read(lambda snapshot: snapshot.revision),
+        revision=revision,
         keywords=Keywords(),
         entities=(),
         relations=(),
@@ -133,7 +178,14 @@ async def _bypassed(context: Context, read: Read, question: str, options: QueryO
         found={},
         usage=context.meter.totals(),
         timings={},
+        trace=trace,
     )
+
+
+async def _require_prompt(context: Context, question: str, options: QueryOptions) -> None:
+    """Raise InvalidInput if instructions and question alone are beyond `max_total_tokens`."""
+    prompt, count = _instructions(context, options), context.tokenizer.count
+    await counting(context.tokenizer, (prompt, question), lambda: room(prompt, question, options, count))
 
 
 def _instructions(context: Context, options: QueryOptions) -> str:
@@ -146,19 +198,21 @@ async def _plan(
     context: Context, question: str, options: QueryOptions, words: Keywords
 ) -> tuple[Plan, tuple[str, ...]]:
     """Embed what the mode needs, in one batch; a side without keywords uses the question itself."""
-    low = ", ".join(words.low_level) or question if options.mode in ("local", "hybrid", "mix") else None
-    high = ", ".join(words.high_level) or question if options.mode in ("global", "hybrid", "mix") else None
+    low = ", ".join(words.low_level) or question if options.mode in ("local", "hybrid") else None
+    high = ", ".join(words.high_level) or question if options.mode in ("global", "hybrid") else None
     plan = Plan(
         question=question,
         options=options,
         prompt=_instructions(context, options),
         count=context.tokenizer.count,
         keywords=words,
-        candidates=options.chunk_top_k * (1 if context.reranker is None else _RERANKED),
+        candidates=options.chunk_top_k * (_RERANKED if reranks(context, options) else 1),
+        folds=Folds.of(context),
     )
     texts = list(dict.fromkeys(text for text in (question, low, high) if text is not None))
     try:
-        rows = await calls.embed_texts(context, [_cut(context, text) for text in texts], role="query")
+        cut = await counting(context.tokenizer, texts, lambda: [_cut(context, text) for text in texts])
+        rows = await calls.embed_texts(context, cut, role="query")
     except ProviderError as error:
         if options.on_provider_error == "raise":
             raise
@@ -179,21 +233,6 @@ def _cut(context: Context, text: str) -> str:
         return text
     offsets = context.tokenizer.offsets(text)
     return text if len(offsets) <= most else text[: offsets[most]]
-
-
-async def _reranked(
-    context: Context, question: str, options: QueryOptions, passages: Sequence[Passage]
-) -> tuple[Sequence[Passage], tuple[str, ...]]:
-    if context.reranker is None or not passages:
-        return passages, ()
-    texts = [passage.text for passage in passages]
-    try:
-        ranked = await calls.rerank(context, question, texts, min(options.chunk_top_k, len(texts)))
-    except ProviderError as error:
-        if options.on_provider_error == "raise":
-            raise
-        return passages, (f"rerank: left out ({_reason(error)})",)
-    return [replace(passages[index], score=score) for index, score in ranked], ()
 
 
 def _require_room(

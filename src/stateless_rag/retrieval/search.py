@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from stateless_rag.retrieval.budget import Count, fit_lines, graph_budgets, room
+from stateless_rag.retrieval.allowed import allowed_part
+from stateless_rag.retrieval.budget import fit_lines, graph_budgets, room
 from stateless_rag.retrieval.expand import Expansion, ends_of, most_rows, relations_of
 from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, round_robin, trails
+from stateless_rag.retrieval.lost import expected
+from stateless_rag.retrieval.plan import Plan
 from stateless_rag.retrieval.render import entity_line, relation_line
 from stateless_rag.retrieval.seeds import (
     chunk_seeds,
@@ -17,38 +20,19 @@ from stateless_rag.retrieval.seeds import (
     relation_seeds,
     worded_chunks,
 )
-from stateless_rag.types import Keywords
+from stateless_rag.retrieval.trace import Ranks, relation_name, traced
+from stateless_rag.retrieval.walked import WALKING, walked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stateless_rag.protocols import Hit, Snapshot, Vectors
-    from stateless_rag.settings import QueryOptions
-    from stateless_rag.types import Entity, Passage, Relation
+    from stateless_rag.protocols import Hit, Snapshot
+    from stateless_rag.retrieval.walked import Walked
+    from stateless_rag.types import Entity, Passage, Relation, Trace
 
 __all__ = ["Found", "Plan", "search"]
 
 _CHUNKS_EACH = 100  # of an entity or relation told of in more chunks, so many are looked at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plan:
-    """What `search` is to do. Vectors have shape (dimension,), and are None where the mode needs none.
-
-    `lexical`: no embedder answered; names and words lead to the seeds. `prompt` is the system prompt around
-    an empty context, `count` counts tokens, `candidates` is how many passages to return at most.
-    """
-
-    question: str
-    options: QueryOptions
-    prompt: str
-    count: Count
-    keywords: Keywords = field(default_factory=Keywords)
-    vector: Vectors | None = None
-    low: Vectors | None = None
-    high: Vectors | None = None
-    lexical: bool = False
-    candidates: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +40,8 @@ class Found:
     """What `search` found.
 
     Entities and relations are cut to their budgets and come with their rendered lines; passages are ranked
-    candidates, for which `room` tokens are left. `counts` is `Retrieval.found`.
+    candidates, for which `room` tokens are left. `counts` is `Retrieval.found`, `trace` what is known so far of its
+    trace.
     """
 
     revision: int
@@ -67,9 +52,7 @@ class Found:
     passages: tuple[Passage, ...]
     room: int
     counts: Mapping[str, int]
-    entity_seeds: tuple[Hit, ...] = ()
-    relation_seeds: tuple[Hit, ...] = ()
-    chunk_seeds: tuple[Hit, ...] = ()
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +62,94 @@ class _Seeds:
     chunks: Sequence[Hit] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Graph:
+    """Entities and relations by row, ranked; the lines of those that fit their budgets, with the lines' tokens, and
+    the chunks that tell of them.
+    """
+
+    entities: Mapping[int, Entity]
+    relations: Mapping[int, Relation]
+    entity_lines: tuple[str, ...]
+    relation_lines: tuple[str, ...]
+    tokens: int
+    told: Mapping[int, Sequence[int]]
+    stated: Mapping[int, Sequence[int]]
+
+
 def search(snapshot: Snapshot, plan: Plan) -> Found:
     """Seeds, expansion, fusion, the budget of entities and relations, and the passages they lead to.
 
     Raises InvalidInput if question and instructions alone are beyond `max_total_tokens`.
     """
     left = room(plan.prompt, plan.question, plan.options, plan.count)
+    whole = snapshot
+    snapshot = allowed_part(whole, plan.options.metadata_filter, plan.folds)
+    if plan.options.mode in WALKING:
+        found = walked(snapshot, plan.question, plan.vector, plan.options, plan.candidates)
+        seeds = _Seeds(found.entities, found.facts, found.chunks)
+        return _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), found)
     seeds = _seeds(snapshot, plan)
     expansion = relations_of(snapshot, [hit.id for hit in seeds.entities], most_rows(plan.options))
-    relations = _relations(snapshot, seeds, expansion)
-    entities = snapshot.entities(
-        round_robin(
-            (hit.id for hit in seeds.entities), ends_of(snapshot, [hit.id for hit in seeds.relations])
-        )
+    return _found(whole, snapshot, plan, left, seeds, expansion)
+
+
+def _found(
+    whole: Snapshot,
+    snapshot: Snapshot,
+    plan: Plan,
+    left: int,
+    seeds: _Seeds,
+    expansion: Expansion,
+    walk: Walked | None = None,
+) -> Found:
+    """What the seeds lead to; passages are those of the walk if there was one."""
+    graph = _graph(snapshot, plan, left, seeds, expansion)
+    if walk is None:
+        passages, order = _passages(snapshot, plan, seeds, graph)
+    else:
+        passages, order = walk.passages, walk.order
+    ranks = Ranks(
+        entity_seeds=seeds.entities,
+        relation_seeds=seeds.relations,
+        chunk_seeds=seeds.chunks,
+        entities=graph.entities,
+        relations=graph.relations,
+        told=graph.told,
+        stated=graph.stated,
+        passages=passages,
+        order=order,
+        names={} if walk is None else walk.names,
     )
+    trace = traced(whole, snapshot, ranks)
+    if plan.expect is not None:
+        trace = replace(trace, expected=expected(whole, snapshot, plan, ranks, plan.expect))
+    return Found(
+        revision=snapshot.revision,
+        entities=tuple(graph.entities.values())[: len(graph.entity_lines)],
+        relations=tuple(graph.relations.values())[: len(graph.relation_lines)],
+        entity_lines=graph.entity_lines,
+        relation_lines=graph.relation_lines,
+        passages=tuple(passages.values()),
+        room=left - graph.tokens,
+        counts={
+            "entity_seeds": len(seeds.entities),
+            "relation_seeds": len(seeds.relations),
+            "chunk_seeds": len(seeds.chunks),
+            "relations_reached": expansion.reached,
+            "entities": len(graph.entities),
+            "relations": len(graph.relations),
+            "passages": len(order),
+        },
+        trace=trace,
+    )
+
+
+def _graph(snapshot: Snapshot, plan: Plan, left: int, seeds: _Seeds, expansion: Expansion) -> _Graph:
+    """Entities and relations that seeds and expansion lead to, and the longest prefixes that fit their budgets."""
+    relations = _relations(snapshot, seeds, expansion)
+    ends = ends_of(snapshot, [hit.id for hit in seeds.relations])
+    entities = snapshot.entities(round_robin((hit.id for hit in seeds.entities), ends))
     for_entities, for_relations = graph_budgets(left, plan.options)
     entity_lines, entity_tokens = fit_lines(
         entities.values(), entity_line, for_entities, plan.count, attrgetter("tokens")
@@ -100,29 +157,16 @@ def search(snapshot: Snapshot, plan: Plan) -> Found:
     relation_lines, relation_tokens = fit_lines(
         relations.values(), relation_line, for_relations, plan.count, attrgetter("tokens")
     )
-    kept_entities = dict(list(entities.items())[: len(entity_lines)])
-    kept_relations = dict(list(relations.items())[: len(relation_lines)])
-    passages, candidates = _passages(snapshot, plan, seeds, kept_entities, kept_relations)
-    return Found(
-        revision=snapshot.revision,
-        entities=tuple(kept_entities.values()),
-        relations=tuple(kept_relations.values()),
+    kept_entities = list(entities)[: len(entity_lines)]
+    kept_relations = list(relations)[: len(relation_lines)]
+    return _Graph(
+        entities=entities,
+        relations=relations,
         entity_lines=tuple(entity_lines),
         relation_lines=tuple(relation_lines),
-        passages=passages,
-        room=left - entity_tokens - relation_tokens,
-        counts={
-            "entity_seeds": len(seeds.entities),
-            "relation_seeds": len(seeds.relations),
-            "chunk_seeds": len(seeds.chunks),
-            "relations_reached": expansion.reached,
-            "entities": len(entities),
-            "relations": len(relations),
-            "passages": candidates,
-        },
-        entity_seeds=tuple(seeds.entities),
-        relation_seeds=tuple(seeds.relations),
-        chunk_seeds=tuple(seeds.chunks),
+        tokens=entity_tokens + relation_tokens,
+        told=snapshot.entity_chunks(kept_entities, _CHUNKS_EACH) if kept_entities else {},
+        stated=snapshot.relation_chunks(kept_relations, _CHUNKS_EACH) if kept_relations else {},
     )
 
 
@@ -134,7 +178,7 @@ def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
             entities=named_entities(snapshot, names, options),
             chunks=worded_chunks(snapshot, plan.question, options),
         )
-    chunks = plan.vector if options.mode in ("naive", "mix") else None
+    chunks = plan.vector if options.mode == "naive" else None
     return _Seeds(
         entities=() if plan.low is None else entity_seeds(snapshot, plan.low, options),
         relations=() if plan.high is None else relation_seeds(snapshot, plan.high, options),
@@ -152,15 +196,10 @@ def _relations(snapshot: Snapshot, seeds: _Seeds, expansion: Expansion) -> dict[
 
 
 def _passages(
-    snapshot: Snapshot,
-    plan: Plan,
-    seeds: _Seeds,
-    entities: Mapping[int, Entity],
-    relations: Mapping[int, Relation],
-) -> tuple[tuple[Passage, ...], int]:
-    """The best candidates, and how many there were: chunks found directly, by entities and by relations."""
-    told = snapshot.entity_chunks(list(entities), _CHUNKS_EACH) if entities else {}
-    stated = snapshot.relation_chunks(list(relations), _CHUNKS_EACH) if relations else {}
+    snapshot: Snapshot, plan: Plan, seeds: _Seeds, graph: _Graph
+) -> tuple[Mapping[int, Passage], Sequence[int]]:
+    """The best candidates by row, and the rows of all: chunks found directly, by entities and by relations."""
+    told, stated = graph.told, graph.stated
     scores = {hit.id: hit.score for hit in seeds.chunks}
     each = plan.options.related_chunks
     by_entity = _pick(snapshot, plan, owned_chunks(list(told.values())), each, scores)
@@ -170,16 +209,16 @@ def _passages(
     found_by = trails(
         best,
         ("words" if plan.lexical else "vector", {hit.id for hit in seeds.chunks}),
-        [(entities[row].name, chunks) for row, chunks in told.items()],
-        [(f"{relations[row].source}—{relations[row].target}", chunks) for row, chunks in stated.items()],
+        [(graph.entities[row].name, chunks) for row, chunks in told.items()],
+        [(relation_name(graph.relations[row]), chunks) for row, chunks in stated.items()],
     )
     rows = snapshot.passages(best)
     near: Mapping[int, float] = {} if plan.lexical else scores
-    passages = (
-        replace(passage, score=1 / rank, similarity=near.get(row), found_by=found_by[row])
+    passages = {
+        row: replace(passage, score=1 / rank, similarity=near.get(row), found_by=found_by[row])
         for rank, (row, passage) in enumerate(rows.items(), start=1)
-    )
-    return tuple(passages), len(order)
+    }
+    return passages, order
 
 
 def _pick(

@@ -12,22 +12,54 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import Snapshot, Vectors
     from stateless_rag.settings import QueryOptions
 
-__all__ = ["chunk_seeds", "entity_seeds", "named_entities", "relation_seeds", "worded_chunks"]
+__all__ = [
+    "FACTS",
+    "chunk_seeds",
+    "entity_seeds",
+    "fact_seeds",
+    "named_entities",
+    "relation_seeds",
+    "worded_chunks",
+]
+
+FACTS = 5
+"""Relations from whose ends a walk starts; ten or more lead astray."""
+
+_FACTS_LOOKED_AT = 20
+_CHUNKS_OF_FACT = 10
+_PASSAGE_SHARE = 0.5
 
 
 def entity_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `top_k` entities nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("entity", vector, options.top_k, _least(options))
+    return snapshot.search("entity", vector, options.top_k, least_similarity(options))
 
 
 def relation_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `top_k` relations nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("relation", vector, options.top_k, _least(options))
+    return snapshot.search("relation", vector, options.top_k, least_similarity(options))
+
+
+def fact_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
+    """The relations that a walk starts from: near to the vector, and stated by a chunk that is near to it too.
+
+    A relation alone does not say what its text is about; its passage does.
+    """
+    near = snapshot.search("relation", vector, _FACTS_LOOKED_AT, least_similarity(options))
+    stated = snapshot.relation_chunks([hit.id for hit in near], _CHUNKS_OF_FACT)
+    chunks = list(dict.fromkeys(chunk for own in stated.values() for chunk in own))
+    cosines = snapshot.similarities("chunk", vector, chunks)
+
+    def worth(hit: Hit) -> float:
+        best = max((cosines.get(chunk, 0.0) for chunk in stated.get(hit.id, ())), default=0.0)
+        return hit.score + _PASSAGE_SHARE * best
+
+    return sorted(near, key=lambda hit: (-worth(hit), hit.id))[: min(FACTS, options.top_k)]
 
 
 def chunk_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
     """The `chunk_top_k` chunks nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("chunk", vector, options.chunk_top_k, _least(options))
+    return snapshot.search("chunk", vector, options.chunk_top_k, least_similarity(options))
 
 
 def named_entities(snapshot: Snapshot, names: Iterable[str], options: QueryOptions) -> list[Hit]:
@@ -48,5 +80,6 @@ def worded_chunks(snapshot: Snapshot, question: str, options: QueryOptions) -> l
     return snapshot.match_words(question, options.chunk_top_k)
 
 
-def _least(options: QueryOptions) -> float:
+def least_similarity(options: QueryOptions) -> float:
+    """How near a row must be to count as found."""
     return 0.2 if options.min_similarity is None else options.min_similarity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stateless_rag.checks import instance
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import Tokenizer
     from stateless_rag.settings import ChunkSettings
 
-__all__ = ["chunk", "document_id"]
+__all__ = ["chunk", "chunk_at", "document_id"]
 
 Span = tuple[int, int]
 
@@ -63,11 +63,23 @@ def chunk(context: Context, document: Document) -> list[Chunk]:
         return []
     spans = _spans(body if settings.function is None else text, settings, context.tokenizer, min(limits))
     shift = begin if settings.function is None else 0
-    owner = document_id(document)
+    return _chunks(document, [(start + shift, stop + shift, tokens) for start, stop, tokens in spans])
+
+
+def chunk_at(context: Context, document: Document, spans: Sequence[Span]) -> list[Chunk]:
+    """The chunks of a document that its caller has cut, ids as `chunk` gives them."""
+    count = context.tokenizer.count
+    text = document.text
+    return _chunks(document, [(start, stop, count(text[start:stop])) for start, stop in spans])
+
+
+def _chunks(document: Document, spans: Iterable[tuple[int, int, int]]) -> list[Chunk]:
+    """Chunks from start, stop and tokens of each."""
+    text, owner = document.text, document_id(document)
     seen: dict[str, int] = {}
     chunks = []
     for ordinal, (start, stop, tokens) in enumerate(spans):
-        own = text[start + shift : stop + shift]
+        own = text[start:stop]
         own_digest = digest("chunk", own)
         occurrence = seen[own_digest] = seen.get(own_digest, -1) + 1
         chunks.append(
@@ -75,8 +87,8 @@ def chunk(context: Context, document: Document) -> list[Chunk]:
                 id=_PREFIX + digest(owner, own_digest, str(occurrence))[:16],
                 document_id=owner,
                 ordinal=ordinal,
-                start=start + shift,
-                stop=stop + shift,
+                start=start,
+                stop=stop,
                 text=own,
                 tokens=tokens,
                 digest=own_digest,

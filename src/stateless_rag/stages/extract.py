@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.calls import complete
 from stateless_rag.checks import instances
+from stateless_rag.counting import count_tokens
 from stateless_rag.errors import InvalidReply, ProviderError
 from stateless_rag.prompts import fenced, render
 from stateless_rag.protocols import LLMReply, LLMRequest
@@ -71,7 +72,8 @@ async def extract(context: Context, chunks: Sequence[Chunk]) -> list[Extraction]
             for _ in range(workers):
                 group.create_task(_work(context, waiting, found))
     except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        first = failed.exceptions[0]
+        raise first from first.__cause__
     return [extraction for extraction in found if extraction is not None]
 
 
@@ -124,7 +126,8 @@ class LLMExtractor:
             settings.max_input_tokens,
             settings.max_tokens,
         )
-        model = "" if context.llm is None else context.llm.model
+        llm = context.llm_for("extract")
+        model = "" if llm is None else llm.model
         return (
             "llm-"
             + digest(
@@ -150,7 +153,7 @@ class LLMExtractor:
         found = await _parsed_aside(reply)
         for _ in range(context.settings.extraction.gleaning):
             request = _next_request(context, request, reply)
-            if not _fits(context, request):
+            if not await _fits(context, request):
                 break
             try:
                 reply = await complete(context, request)
@@ -196,14 +199,14 @@ def _next_request(context: Context, asked: LLMRequest, reply: LLMReply) -> LLMRe
     return replace(asked, prompt=prompt, history=asked.history + turns, purpose="glean")
 
 
-def _fits(context: Context, request: LLMRequest) -> bool:
+async def _fits(context: Context, request: LLMRequest) -> bool:
     """Whether the request is within `max_input_tokens` (0: no bound)."""
     limit = context.settings.extraction.max_input_tokens
     texts = [request.system or "", *(message.content for message in request.history), request.prompt]
     # A token is at least one byte: short requests need not be counted.
     if not limit or sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) <= limit:
         return True
-    return sum(map(context.tokenizer.count, texts)) <= limit
+    return sum(await count_tokens(context.tokenizer, texts)) <= limit
 
 
 def _parsed(reply: LLMReply) -> ParsedReply:

@@ -9,7 +9,7 @@ and subtracted, so a commit touches only the keys of its batch:
     fold(a ∪ b) == add(fold(a), fold(b))
     fold(a ∖ b) == subtract(fold(a), fold(b))     or None, when a text of the sketch was lost: fold again
 
-Aliases map raw keys to keys. They are applied here, never to stored mentions.
+Aliases map raw keys to keys. They are applied here, never to stored mentions; and so is what was said by hand, last.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from stateless_rag.types import Entity, EntityMention, GraphDelta, Relation, Rel
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
+    from stateless_rag.curation_log import EntityByHand, RelationByHand
 
 __all__ = [
     "EntityFold",
@@ -85,7 +86,8 @@ class EntityFold:
 @dataclass(frozen=True, slots=True)
 class RelationFold:
     """All mentions of one relation, folded. `forward` counts mentions from `left` to `right`, `backward` the
-    others; `left_names` and `right_names` are the ends as the mentions call them.
+    others; `left_names` and `right_names` are the ends as the mentions call them. `keywords` and `texts` are
+    sketches, in code point order.
     """
 
     left: str
@@ -207,29 +209,47 @@ def subtract_relations(whole: RelationFold, part: RelationFold) -> RelationFold 
     )
 
 
-def present_entity(fold: EntityFold, description: str) -> Entity:
-    """The entity as it is shown: name and type by majority, ties by code points."""
+def present_entity(
+    fold: EntityFold, description: str, tokens: int = 0, by_hand: EntityByHand | None = None
+) -> Entity:
+    """The entity as it is shown: name and type as they were given by hand, else by majority, ties by code points."""
+    name, type_ = _majority(fold.names), _majority(fold.types)
+    if by_hand is not None:
+        name, type_ = by_hand.name or name or by_hand.called, by_hand.type or type_
     return Entity(
         key=fold.key,
-        name=_majority(fold.names) or fold.key,
-        type=_majority(fold.types) or "unknown",
+        name=name or fold.key,
+        type=type_ or "unknown",
         description=description,
         weight=fold.chunks,
+        tokens=tokens,
     )
 
 
-def present_relation(fold: RelationFold, description: str) -> Relation:
-    """The relation as it is shown, in the direction stated more often, else in the order of its keys."""
-    left, right = _majority(fold.left_names) or fold.left, _majority(fold.right_names) or fold.right
-    forward = fold.forward >= fold.backward
+def present_relation(
+    fold: RelationFold, description: str, tokens: int = 0, by_hand: RelationByHand | None = None
+) -> Relation:
+    """The relation as it is shown: in the direction given by hand, else in the one stated more often, else in the
+    order of its keys.
+    """
+    left, right = _majority(fold.left_names), _majority(fold.right_names)
+    forward, keywords, weight = fold.forward >= fold.backward, fold.keywords, fold.chunks
+    if by_hand is not None:
+        called = by_hand.called or (None, None)
+        left, right = by_hand.left or left or called[0], by_hand.right or right or called[1]
+        forward = forward if by_hand.forward is None else by_hand.forward
+        keywords = keywords if by_hand.keywords is None else by_hand.keywords
+        weight = weight if by_hand.weight is None else by_hand.weight
+    left, right = left or fold.left, right or fold.right
     return Relation(
         source_key=fold.left if forward else fold.right,
         target_key=fold.right if forward else fold.left,
         source=left if forward else right,
         target=right if forward else left,
-        keywords=tuple(sorted(fold.keywords)),
+        keywords=keywords,
         description=description,
-        weight=fold.chunks,
+        weight=weight,
+        tokens=tokens,
     )
 
 

@@ -248,6 +248,9 @@ class _Collector:
         self._entities: list[EntityRecord] = []
         self._relations: list[RelationRecord] = []
         self._warnings: Counter[str] = Counter()
+        # A reply says most names several times, and few types: each is cleaned once.
+        self._named: dict[str, str] = {}
+        self._typed: dict[str, str] = {}
 
     def warn(self, reason: str, count: int = 1) -> None:
         self._warnings[reason] += count
@@ -264,10 +267,10 @@ class _Collector:
         )
 
     def entity(self, name: str, type_: str, description: str) -> None:
-        name, description = _name(name), _description(description)
+        name, description = self._name(name), _description(description)
         if not name:
             self.warn("bad name")
-        elif not (shown := _type(type_)):
+        elif not (shown := self._type(type_)):
             self.warn("bad type")
         elif not description:
             self.warn("no description")
@@ -275,7 +278,7 @@ class _Collector:
             self._entities.append((name, shown, description))
 
     def relation(self, source: str, target: str, keywords: Iterable[str], description: str) -> None:
-        source, target, description = _name(source), _name(target), _description(description)
+        source, target, description = self._name(source), self._name(target), _description(description)
         if not (source and target):
             self.warn("bad name")
         elif source == target:
@@ -284,6 +287,18 @@ class _Collector:
             self.warn("no description")
         else:
             self._relations.append((source, target, split_keywords(*keywords), description))
+
+    def _name(self, text: str) -> str:
+        name = self._named.get(text)
+        if name is None:
+            name = self._named[text] = _name(text)
+        return name
+
+    def _type(self, text: str) -> str:
+        type_ = self._typed.get(text)
+        if type_ is None:
+            type_ = self._typed[text] = _type(text)
+        return type_
 
 
 def split_keywords(*texts: str) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stateless_rag.calls import complete
 from stateless_rag.checks import texts as checked
+from stateless_rag.counting import counting
 from stateless_rag.prompts import render
 from stateless_rag.protocols import LLMRequest
 from stateless_rag.text import clean_text
@@ -36,7 +38,7 @@ def joined(context: Context, texts: Sequence[str]) -> str | None:
     # A token is at least one byte, mostly three or more: only long texts need to be counted.
     if few and (len(text.encode()) < settings.summary_max_tokens or _fits(context, text)):
         return text
-    if context.llm is None:
+    if context.llm_for("summarize") is None:
         offsets = context.tokenizer.offsets(text)
         limit = settings.summary_max_tokens
         return text if len(offsets) <= limit else text[: offsets[limit]].rstrip()
@@ -48,18 +50,24 @@ async def summarize(context: Context, subject: str, texts: Sequence[str]) -> str
 
     Raises ProviderError if the LLM fails.
     """
-    text = joined(context, checked("texts", texts))
+    text = await _joined_aside(context, checked("texts", texts))
     if text is not None:
         return text
     rest = _in_order(texts)
     while len(rest) > 1:
         rest = [
             group[0] if len(group) == 1 else await _summary(context, subject, group)
-            for group in _groups(context, rest)
+            for group in await counting(context.tokenizer, rest, partial(_groups, context, rest))
         ]
-        if len(rest) > 1 and (short := joined(context, rest)) is not None:
+        if len(rest) > 1 and (short := await _joined_aside(context, rest)) is not None:
             return short
     return rest[0]
+
+
+async def _joined_aside(context: Context, texts: Sequence[str]) -> str | None:
+    if len(texts) <= 1:  # nothing is counted
+        return joined(context, texts)
+    return await counting(context.tokenizer, texts, partial(joined, context, texts))
 
 
 def _in_order(texts: Sequence[str]) -> list[str]:
@@ -93,7 +101,8 @@ async def _summary(context: Context, subject: str, texts: Sequence[str]) -> str:
         language=settings.extraction.language,
         summary_length=str(settings.merging.summary_length),
         descriptions="\n".join(
-            json.dumps({"Description": _cut(context, text)}, ensure_ascii=False) for text in texts
+            json.dumps({"Description": text}, ensure_ascii=False)
+            for text in await counting(context.tokenizer, texts, lambda: [_cut(context, t) for t in texts])
         ),
     )
     reply = await complete(context, LLMRequest(prompt=prompt, purpose="summarize"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stateless_rag.stores.ids import id_array, lookup
 
@@ -52,8 +53,7 @@ class ColumnView(Generic[Row]):
     def from_table(cls, codec: Codec[Row], ids: Ids, table: pa.Table) -> ColumnView[Row]:
         """A view of rows in any order; ids occur once."""
         order = np.argsort(ids)
-        taken = table.cast(_wide(table.schema)).take(pa.array(order))
-        return cls(codec, ids[order], taken.combine_chunks())
+        return cls(codec, ids[order], _taken(table.cast(_wide(table.schema)), order))
 
     @classmethod
     def empty(cls, codec: Codec[Row]) -> ColumnView[Row]:
@@ -82,6 +82,24 @@ class ColumnView(Generic[Row]):
                 found[id_] = row
         return found
 
+    def columns(self, names: Sequence[str]) -> tuple[Ids, pa.Table]:
+        """All rows, in no certain order: their ids, and some of their columns."""
+        base = self._base.select(list(names))
+        if not self._overlay:
+            return self._ids, base
+        keep = ~np.isin(self._ids, id_array(self._overlay))
+        there = {id_: row for id_, row in self._overlay.items() if row is not None}
+        more = pa.table(dict(self.codec.encode(list(there.values())))).select(list(names))
+        table = pa.concat_tables([base.filter(pa.array(keep)), more.cast(base.schema)])
+        return np.concatenate([self._ids[keep], id_array(there)]), table
+
+    def ids(self) -> Ids:
+        """The ids of all rows, ascending."""
+        if not self._overlay:
+            return self._ids
+        there = id_array(id_ for id_, row in self._overlay.items() if row is not None)
+        return np.union1d(self._ids[~np.isin(self._ids, id_array(self._overlay))], there)
+
     def apply(self, changed: Mapping[int, Row], removed: Collection[int] = ()) -> ColumnView[Row]:
         """The view after rows were removed, and others added or replaced."""
         if not changed and not removed:
@@ -93,11 +111,21 @@ class ColumnView(Generic[Row]):
         return following
 
     def _rebased(self) -> ColumnView[Row]:
-        keep = ~np.isin(self._ids, id_array(self._overlay))
+        keep = np.flatnonzero(~np.isin(self._ids, id_array(self._overlay)))
         there = {id_: row for id_, row in self._overlay.items() if row is not None}
         more = pa.table(dict(self.codec.encode(list(there.values()))))
-        table = pa.concat_tables([self._base.filter(pa.array(keep)), more.cast(self._base.schema)])
-        return ColumnView.from_table(self.codec, np.concatenate([self._ids[keep], id_array(there)]), table)
+        ids = np.concatenate([self._ids[keep], id_array(there)])
+        rows = np.concatenate([keep, np.arange(len(there)) + len(self._ids)])
+        order = np.argsort(ids)
+        table = pa.concat_tables([self._base, more.cast(self._base.schema)])
+        return ColumnView(self.codec, ids[order], _taken(table, rows[order]))
+
+
+def _taken(table: pa.Table, rows: Ids) -> pa.Table:
+    """Rows of a table by number, in one piece; a column at a time, so that only one is held twice."""
+    at = pa.array(rows)
+    columns = [pc.take(column.combine_chunks(), at) for column in table.itercolumns()]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 def _wide(schema: pa.Schema) -> pa.Schema:

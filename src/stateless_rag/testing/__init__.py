@@ -7,7 +7,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stateless_rag.testing.deterministic import DeterministicEmbedder, DeterministicLLM
+    from stateless_rag.testing.deterministic import (
+        DeterministicEmbedder,
+        DeterministicLLM,
+        DeterministicReranker,
+    )
     from stateless_rag.testing.faults import (
         Disconnect,
         Empty,
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DeterministicEmbedder",
     "DeterministicLLM",
+    "DeterministicReranker",
     "Disconnect",
     "Empty",
     "FakeOpenAIServer",
@@ -45,6 +50,7 @@ _HOMES = MappingProxyType(
     {
         "DeterministicEmbedder": "deterministic",
         "DeterministicLLM": "deterministic",
+        "DeterministicReranker": "deterministic",
         "FakeOpenAIServer": "server",
         "RecordedLLM": "recorded",
         "ServerRecord": "server",

@@ -24,6 +24,7 @@ __all__ = [
     "DELIMITER",
     "DeterministicEmbedder",
     "DeterministicLLM",
+    "DeterministicReranker",
     "EntityRecord",
     "RelationRecord",
     "purpose_of",
@@ -153,6 +154,20 @@ class DeterministicEmbedder(TextEmbedder):
         norms = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
         vectors /= np.where(norms > 0, norms, np.float32(1))
         return Embeddings(vectors=vectors, tokens=sum(map(tokens_of, texts)))
+
+
+class DeterministicReranker:
+    """Scores a text by the share of the question's words that it holds. Implements the protocol `Reranker`."""
+
+    model = "deterministic-reranker"
+
+    async def rerank(self, query: str, texts: Sequence[str], *, top_n: int) -> list[tuple[int, float]]:
+        """The `top_n` best texts, ties by index; scores lie between 0 and 1."""
+        asked = set(_WORD.findall(query.casefold()))
+        scores = [
+            len(asked.intersection(_WORD.findall(text.casefold()))) / max(1, len(asked)) for text in texts
+        ]
+        return sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))[:top_n]
 
 
 def purpose_of(request: LLMRequest) -> str:

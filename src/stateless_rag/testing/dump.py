@@ -19,8 +19,9 @@ async def dump(engine: Engine) -> dict[str, Any]:
 
     Rows of documents, chunks, mentions, entities, relations, aliases and pending submissions; under `vectors`
     a digest of each vector that a row names. Left out is what depends on history alone: revisions, times,
-    tracking ids, the journal, and vectors that no row names. Equal contents give equal dumps, whatever the
-    order in which they were written. Reads everything: for tests and small workspaces.
+    tracking ids, the journal, the log of changes by hand (but for what it does), and vectors that no row names.
+    Equal contents give equal dumps, whatever the order in which they were written. Reads everything: for tests
+    and small workspaces.
     """
     from stateless_rag.stores.duckdb.journal import settled
 

@@ -55,17 +55,17 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Answer with no text; with no vectors."""
+    """Answer with no text; with no vectors; with no ranks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """Answer with the first half of the text and finish reason "length"; with a vector too few."""
+    """Answer with the first half of the text and finish reason "length"; with a vector or a rank too few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Answer with a body that is not JSON, or with a text (vectors) that makes no sense."""
+    """Answer with a body that is not JSON, or with a text (vectors, ranks) that makes no sense."""
 
     where: Literal["body", "text"] = "body"
 
@@ -75,8 +75,8 @@ Fault = RateLimited | ServerError | Hang | Disconnect | Empty | Truncated | Malf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRequest:
-    """A request as the server got it. `number` counts from 1; `text` is all messages or inputs, joined by
-    line feeds.
+    """A request as the server got it. `number` counts from 1; `text` is all messages, inputs, or question
+    and texts, joined by line feeds.
     """
 
     number: int

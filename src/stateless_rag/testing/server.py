@@ -1,4 +1,4 @@
-"""A fake server that speaks OpenAI's HTTP API, on asyncio alone."""
+"""A fake server that speaks OpenAI's HTTP API and those of rerankers, on asyncio alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from stateless_rag.checks import identifier, instance, number, optional, path, whole
 from stateless_rag.errors import ProviderError
-from stateless_rag.providers import as_embedder, as_llm
+from stateless_rag.providers import as_embedder, as_llm, as_reranker
 from stateless_rag.testing import wire
-from stateless_rag.testing.deterministic import DeterministicEmbedder, DeterministicLLM
+from stateless_rag.testing.deterministic import (
+    DeterministicEmbedder,
+    DeterministicLLM,
+    DeterministicReranker,
+)
 from stateless_rag.testing.faults import (
     Disconnect,
     Fault,
@@ -33,11 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from stateless_rag.protocols import LLM, Embedder
+    from stateless_rag.protocols import LLM, Embedder, Reranker
 
 __all__ = ["FakeOpenAIServer", "ServerRecord"]
 
 _READ_LIMIT = 1 << 20
+_SERVED = ("/chat/completions", "/embeddings", "/rerank")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +80,12 @@ class _Answer:
 
 
 class FakeOpenAIServer:
-    """Serves `POST /v1/chat/completions` (streamed too), `POST /v1/embeddings` and `GET /v1/models`.
+    """Serves `POST /v1/chat/completions` (streamed too), `POST /v1/embeddings` and `GET /v1/models`, and
+    `POST /v1/rerank` (or any other path that ends so) as Cohere, Jina and Text Embeddings Inference do.
 
     `async with FakeOpenAIServer() as server:` serves on the running loop; `with server.in_thread():` on one
-    of its own in a thread, for synchronous code and child processes. Answers come from `llm` and `embedder`,
-    `latency` seconds after the request, or go wrong as `faults` say. `log` records every request; with
+    of its own in a thread, for synchronous code and child processes. Answers come from `llm`, `embedder` and
+    `reranker`, `latency` seconds after the request, or go wrong as `faults` say. `log` records every request; with
     `log_path` each is also appended there as a line of JSON, at once, when it is received and when it has
     been answered.
     """
@@ -90,6 +96,7 @@ class FakeOpenAIServer:
         embedder: Embedder | None = None,
         *,
         latency: float = 0.0,
+        reranker: Reranker | None = None,
         faults: Faults | None = None,
         log_path: Path | str | None = None,
         host: str = "127.0.0.1",
@@ -97,6 +104,7 @@ class FakeOpenAIServer:
     ) -> None:
         self._llm = DeterministicLLM() if llm is None else as_llm(llm)
         self._embedder = DeterministicEmbedder() if embedder is None else as_embedder(embedder)
+        self._reranker = DeterministicReranker() if reranker is None else as_reranker(reranker)
         self._latency = number("latency", latency, least=0.0)
         self._faults = Faults() if faults is None else instance("faults", faults, kind=Faults)
         self._log_path = optional("log_path", log_path, path)
@@ -200,7 +208,7 @@ class FakeOpenAIServer:
             names = (self._llm.model, self._embedder.model)
             models = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in names]
             return await _send(writer, _Answer(200, json.dumps({"object": "list", "data": models}).encode()))
-        if method != "POST" or not path.endswith(("/chat/completions", "/embeddings")):
+        if method != "POST" or not path.endswith(_SERVED):
             return await _send(writer, _Answer(404, wire.error_body(404, "not_found")))
         if not isinstance(body, dict):
             return await _send(writer, _Answer(400, wire.error_body(400, "invalid_json")))
@@ -237,6 +245,8 @@ class FakeOpenAIServer:
         try:
             if served.path.endswith("/embeddings"):
                 answer = await self._embeddings(body, fault)
+            elif served.path.endswith("/rerank"):
+                answer = await self._rerank(body, fault)
             else:
                 answer = await self._chat(body, fault)
         except ProviderError as exc:
@@ -267,8 +277,14 @@ class FakeOpenAIServer:
         encoded = wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode()
         return _Answer(200, encoded, tokens=(embeddings.tokens or 0, 0))
 
+    async def _rerank(self, body: Mapping[str, Any], fault: Fault | None) -> _Answer:
+        question, texts = wire.rerank_texts(body)
+        ranks = await self._reranker.rerank(question, texts, top_n=int(body.get("top_n", len(texts))))
+        content = wire.rerank_body(body, wire.spoiled_ranks(ranks, fault))
+        return _Answer(200, wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode())
+
     def _received(self, path: str, body: Mapping[str, Any]) -> ServedRequest:
-        texts = wire.input_texts(body) if path.endswith("/embeddings") else wire.message_texts(body)
+        texts = _texts(path, body)
         model = str(body.get("model", ""))
         with self._lock:
             record = ServerRecord(
@@ -316,6 +332,16 @@ class FakeOpenAIServer:
         if self._file is not None:
             self._file.write(json.dumps({"event": event, **asdict(record)}) + "\n")
             self._file.flush()
+
+
+def _texts(path: str, body: Mapping[str, Any]) -> list[str]:
+    """What a request is about."""
+    if path.endswith("/embeddings"):
+        return wire.input_texts(body)
+    if path.endswith("/rerank"):
+        listed = body.get("texts", body.get("documents"))
+        return [str(body.get("query")), *(map(str, listed) if isinstance(listed, list) else ())]
+    return wire.message_texts(body)
 
 
 async def _send(writer: asyncio.StreamWriter, answer: _Answer) -> bool:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stateless_rag.protocols import Hit, VectorKind
+from stateless_rag.protocols import Allowed, Hit, VectorKind
+from stateless_rag.providers.cooccurrence import title_of
+from stateless_rag.stores.ids import id_array
+from stateless_rag.stores.links import Links, LinksBase
+from stateless_rag.stores.words import WordIndex
 from stateless_rag.text import entity_key, relation_key, stable_id
+from stateless_rag.types import EntityMention, RelationMention
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from stateless_rag.filters import MetadataFilter
     from stateless_rag.protocols import Vectors
     from stateless_rag.types import Entity, Passage, Relation
 
 __all__ = ["MemorySnapshot", "chunk_row", "entity_row", "relation_row"]
 
 Row = TypeVar("Row")
-_WORD = re.compile(r"\w+")
 
 
 def entity_row(name: str) -> int:
@@ -88,10 +92,16 @@ class MemorySnapshot:
         return given
 
     def search(
-        self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0
+        self,
+        kind: VectorKind,
+        vector: Vectors,
+        top_k: int,
+        min_similarity: float = -1.0,
+        allowed: Allowed | None = None,
     ) -> list[Hit]:
         """The nearest rows by cosine, best first, ties by id."""
-        near = self.similarities(kind, vector, list(self._rows(kind)))
+        rows = self._rows(kind) if allowed is None else allowed.ids(kind).tolist()
+        near = self.similarities(kind, vector, list(rows))
         hits = [Hit(row, score) for row, score in near.items() if score >= min_similarity]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
 
@@ -118,6 +128,15 @@ class MemorySnapshot:
         """Chunks by id."""
         return self._given("passages", self._passages, ids)
 
+    def entity_ids(self) -> list[int]:
+        """As the protocol says."""
+        return list(self._entities)
+
+    def entity_labels(self) -> tuple[list[int], list[str], list[str]]:
+        """As the protocol says."""
+        rows = self._entities.values()
+        return list(self._entities), [row.name for row in rows], [row.type for row in rows]
+
     def entity_id(self, name: str) -> int | None:
         """The id of the entity of that name."""
         row = entity_row(name)
@@ -135,20 +154,94 @@ class MemorySnapshot:
         """For each entity the number of its relations."""
         return {row: len(self._edges.get(row, [])) for row in entity_ids if row in self._entities}
 
-    def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+    def entity_chunks(
+        self, entity_ids: Sequence[int], limit: int, allowed: Allowed | None = None
+    ) -> dict[int, list[int]]:
         """For each entity the ids of chunks that mention it, at most `limit` each."""
-        return {row: self._chunks.get(row, [])[:limit] for row in entity_ids if row in self._entities}
+        told = {row: self._told_in(row, allowed)[:limit] for row in entity_ids if row in self._entities}
+        return told if allowed is None else {row: chunks for row, chunks in told.items() if chunks}
 
-    def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+    def relation_chunks(
+        self, relation_ids: Sequence[int], limit: int, allowed: Allowed | None = None
+    ) -> dict[int, list[int]]:
         """For each relation the ids of chunks that state it, at most `limit` each."""
-        return {row: self._chunks.get(row, [])[:limit] for row in relation_ids if row in self._relations}
+        told = {row: self._told_in(row, allowed)[:limit] for row in relation_ids if row in self._relations}
+        return told if allowed is None else {row: chunks for row, chunks in told.items() if chunks}
 
-    def match_words(self, text: str, top_k: int) -> list[Hit]:
-        """Chunks by the number of words they share with the text."""
-        words = _words(text)
-        shared = ((row, len(words & _words(passage.text))) for row, passage in self._passages.items())
-        hits = [Hit(row, float(count)) for row, count in shared if count]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
+    def match_words(self, text: str, top_k: int, allowed: Allowed | None = None) -> list[Hit]:
+        """Chunks by the words they share with the text, by BM25."""
+        return self._words().search(text, top_k, None if allowed is None else allowed.chunks)
+
+    def coverage(self, text: str, ids: Sequence[int], allowed: Allowed | None = None) -> tuple[Any, Any]:
+        """How rare each word of a text is, and which chunks have it."""
+        among = None if allowed is None else allowed.chunks
+        return self._words().coverage(text, id_array(ids), among)
+
+    def _words(self) -> WordIndex:
+        return WordIndex().apply({row: passage.text for row, passage in self._passages.items()}, id_array(()))
+
+    def links(self) -> Links:
+        """Entities, chunks and titles as nodes of a graph."""
+        ends = [(row, *self._ends[row]) for row in sorted(self._ends)]
+        columns = id_array(number for row in ends for number in row).reshape(-1, 3)
+        pairs = [(row, chunk) for row in self._entities for chunk in self._chunks.get(row, ())]
+        rows = id_array(number for pair in pairs for number in pair).reshape(-1, 2)
+        titles = {row: title_of(passage.text) for row, passage in self._passages.items()}
+        nodes = {row: entity_row(title) for row, title in titles.items() if title}
+        relations = (columns[:, 0], columns[:, 1], columns[:, 2])
+        base = LinksBase.of(relations, (rows[:, 0], rows[:, 1]), id_array(sorted(self._passages)), nodes)
+        return Links(base)
+
+    def node(self, name: str) -> int | None:
+        """The id that an entity or title of that name has among the links."""
+        return entity_row(name) if entity_key(name) else None
+
+    @property
+    def mask(self) -> None:
+        """It is whole."""
+        return None
+
+    def _told_in(self, row: int, allowed: Allowed | None) -> list[int]:
+        chunks = self._chunks.get(row, [])
+        return chunks if allowed is None else [chunk for chunk in chunks if chunk in allowed.chunks]
+
+    def allowed(self, condition: MetadataFilter) -> Allowed:
+        """What a filter leaves of the passages, and what they tell of."""
+        import numpy as np
+
+        passages = self._passages.items()
+        met = {row for row, p in passages if condition.holds(p.metadata, p.document_id, p.source)}
+
+        def weighed(rows: Collection[int]) -> tuple[Any, Any]:
+            counts = [(row, len(met.intersection(self._chunks.get(row, ())))) for row in sorted(rows)]
+            pairs = np.array([pair for pair in counts if pair[1]], dtype=np.int64).reshape(-1, 2)
+            return pairs[:, 0], pairs[:, 1]
+
+        return Allowed(np.array(sorted(met), np.int64), *weighed(self._entities), *weighed(self._relations))
+
+    def mentions(
+        self, ids: Sequence[int], allowed: Allowed, limit: int
+    ) -> tuple[list[EntityMention], list[RelationMention]]:
+        """For each row and allowed chunk a mention that says what the row says."""
+        entities, relations = [], []
+        for row in ids:
+            told_in = [p.chunk_id for n, p in self._passages.items() if n in self._told_in(row, allowed)]
+            for chunk in told_in[:limit]:
+                if (entity := self._entities.get(row)) is not None:
+                    parts = (entity.key, entity.name, entity.type, entity.description)
+                    entities.append(EntityMention(chunk, "", *parts))
+                elif (found := self._relations.get(row)) is not None:
+                    ends = (found.source_key, found.target_key, found.source, found.target)
+                    relations.append(RelationMention(chunk, "", *ends, found.keywords, found.description))
+        return entities, relations
+
+    def told_once(self, ids: Sequence[int]) -> frozenset[int]:
+        """Those of the rows that one chunk tells of."""
+        return frozenset(row for row in ids if len(self._chunks.get(row, ())) == 1)
+
+    def aliases(self) -> dict[str, str]:
+        """There are none."""
+        return {}
 
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         """One document's id and source, if a passage is of it."""
@@ -156,10 +249,6 @@ class MemorySnapshot:
             if passage.document_id == document_id:
                 return {"id": document_id, "source": passage.source, "metadata": passage.metadata}
         return None
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.casefold()))
 
 
 def _cosine(one: Vectors, other: Vectors) -> float | None:

@@ -1,4 +1,4 @@
-"""What the fake server speaks of HTTP/1.1 and of OpenAI's API, right and wrong: pure functions."""
+"""What the fake server speaks of HTTP/1.1, of OpenAI's API and of rerankers', right and wrong: pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stateless_rag.testing.faults import Empty, Fault, Malformed, Truncated
 from stateless_rag.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from stateless_rag.protocols import Embeddings
 
@@ -28,6 +28,9 @@ __all__ = [
     "input_texts",
     "message_texts",
     "parse_head",
+    "rerank_body",
+    "rerank_texts",
+    "spoiled_ranks",
     "spoiled_reply",
     "spoiled_rows",
     "stream_events",
@@ -130,6 +133,37 @@ def embeddings_body(model: str, embeddings: Embeddings, *, encoding: str) -> dic
     tokens = embeddings.tokens or 0
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": rows, "model": model, "usage": usage}
+
+
+def rerank_texts(body: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Question and texts of a rerank request: the latter are `documents` for Cohere and Jina, `texts` for TEI."""
+    return body["query"], [
+        str(entry["text"]) if isinstance(entry, dict) else str(entry)
+        for entry in body["texts" if "texts" in body else "documents"]
+    ]
+
+
+def rerank_body(body: Mapping[str, Any], ranks: Sequence[tuple[int, float | str]]) -> Any:
+    """The body of an answer to a rerank request, best first, in the form in which it was asked."""
+    if "texts" in body:
+        return [{"index": index, "score": score} for index, score in ranks]
+    results = [{"index": index, "relevance_score": score} for index, score in ranks]
+    answer: dict[str, Any] = {"id": "rerank-fake", "results": results}
+    return answer | {"model": body["model"], "usage": {"total_tokens": 0}}
+
+
+def spoiled_ranks(
+    ranks: Sequence[tuple[int, float]], fault: Fault | None
+) -> Sequence[tuple[int, float | str]]:
+    """The ranks as a fault leaves them."""
+    match fault:
+        case Empty():
+            return []
+        case Truncated():
+            return ranks[:-1]
+        case Malformed("text"):
+            return [*ranks[:-1], (ranks[-1][0], "?")]
+    return ranks
 
 
 def error_body(status: int, code: str) -> bytes:

@@ -11,6 +11,10 @@ from stateless_rag.types.answers import (
     Reference,
     Retrieval,
 )
+from stateless_rag.types.curations import (
+    Curated,
+    Curation,
+)
 from stateless_rag.types.documents import (
     Chunk,
     Document,
@@ -24,6 +28,24 @@ from stateless_rag.types.evidence import (
     Relation,
     RelationMention,
 )
+from stateless_rag.types.exports import (
+    ExportFormat,
+    ExportKind,
+    ExportReport,
+    ExportRow,
+    JsonlReport,
+)
+from stateless_rag.types.given import (
+    Given,
+    GivenDocument,
+    Records,
+)
+from stateless_rag.types.listings import (
+    DocumentContents,
+    DocumentPage,
+    Neighbour,
+    Subgraph,
+)
 from stateless_rag.types.reports import (
     ChunkError,
     DeleteReport,
@@ -36,31 +58,63 @@ from stateless_rag.types.reports import (
     UsageByPurpose,
     WorkspaceInfo,
 )
+from stateless_rag.types.traces import (
+    Dropped,
+    Edge,
+    Expected,
+    Explanation,
+    Reason,
+    Seed,
+    Step,
+    Trace,
+)
 
 __all__ = [
     "Answer",
     "Chunk",
     "ChunkError",
+    "Curated",
+    "Curation",
     "DeleteReport",
     "Document",
+    "DocumentContents",
+    "DocumentPage",
     "DocumentReport",
     "DocumentStatus",
+    "Dropped",
+    "Edge",
     "Entity",
     "EntityMention",
     "Event",
+    "Expected",
+    "Explanation",
+    "ExportFormat",
+    "ExportKind",
+    "ExportReport",
+    "ExportRow",
     "Extraction",
+    "Given",
+    "GivenDocument",
     "GraphDelta",
     "InsertReport",
+    "JsonlReport",
     "Keywords",
     "Message",
     "Mode",
+    "Neighbour",
     "OpenWorkspace",
     "Passage",
+    "Reason",
+    "Records",
     "Reference",
     "Relation",
     "RelationMention",
     "Retrieval",
+    "Seed",
     "Status",
+    "Step",
+    "Subgraph",
+    "Trace",
     "Usage",
     "UsageByPurpose",
     "WorkspaceInfo",

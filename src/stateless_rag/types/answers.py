@@ -10,6 +10,7 @@ from typing import Any, Literal
 from stateless_rag.checks import choice, each_field, text
 from stateless_rag.types.evidence import Entity, Relation
 from stateless_rag.types.reports import UsageByPurpose
+from stateless_rag.types.traces import Trace
 
 __all__ = [
     "Answer",
@@ -21,7 +22,7 @@ __all__ = [
     "Retrieval",
 ]
 
-Mode = Literal["naive", "local", "global", "hybrid", "mix", "bypass"]
+Mode = Literal["naive", "local", "global", "hybrid", "walk", "mix", "bypass"]
 _ROLES = ("user", "assistant", "system")
 
 
@@ -61,6 +62,9 @@ class Reference:
 class Passage:
     """A chunk that was found. `found_by` names what led to it.
 
+    In mode mix, `parts` tells what each kind of evidence added to the sum that ranks it, in mode walk the share of
+    the walk that ended there.
+
     `score` follows the rank, higher for better: the reranker's score, and without a reranker 1 for the first
     passage, 1/2 for the second, and so on. `similarity` is the cosine of question and passage; it does not
     follow the rank where entities and relations lead to passages too, and is None where no vectors were
@@ -78,6 +82,7 @@ class Passage:
     score: float
     similarity: float | None = None
     found_by: tuple[str, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -87,7 +92,8 @@ class Retrieval:
 
     `entities` and `relations` are ranked, best first, and cut to their budgets; `passages` are ranked and cut
     to theirs, and `references` cite them in the same order. `context` is the text an LLM would be given.
-    `found` counts what each step had before the budgets cut it. `degraded` names steps that fell back.
+    `found` counts what each step had before the budgets cut it. `degraded` names steps that fell back. `trace` is the
+    record of it.
     """
 
     question: str
@@ -103,6 +109,7 @@ class Retrieval:
     usage: UsageByPurpose
     timings: Mapping[str, float]
     degraded: tuple[str, ...] = ()
+    trace: Trace | None = field(default=None, compare=False, repr=False)
 
     @property
     def empty(self) -> bool:
@@ -128,6 +135,11 @@ class Answer:
     no_context: bool = False
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+
+    @property
+    def trace(self) -> Trace | None:
+        """The record of how it came about: that of the retrieval, with the prompt that was sent."""
+        return self.retrieval.trace
 
     def replace(self, **changes: Any) -> Answer:
         """A copy with some fields changed."""

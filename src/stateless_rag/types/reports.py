@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stateless_rag.types.documents import Status
+
+if TYPE_CHECKING:
+    from stateless_rag.types.answers import Answer, Retrieval
 
 __all__ = [
     "ChunkError",
@@ -148,6 +151,9 @@ class Event:
     again if the commit has to be repeated), committed, failed, deleted, finished. `done` and `total` count chunks
     of the document for chunked, extracted and merging, documents otherwise; `total` is None while the input is
     still being read.
+
+    Of a question: keywords, searching, reranking, answering (each when the step begins), retrieved and answered,
+    which carry what was found and the answer. `trace_id` tells questions asked at the same time apart.
     """
 
     kind: str
@@ -156,7 +162,8 @@ class Event:
     done: int = 0
     total: int | None = None
     message: str = ""
-    report: InsertReport | DocumentReport | None = None
+    report: InsertReport | DocumentReport | Retrieval | Answer | None = None
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,15 @@ class Catalog:
     # ---- plumbing --------------------------------------------------------------------------------------
 
     def _database(self, alias: str) -> Database:
-        return Database(self._connection.cursor, self._connection.give_back, self._executor, alias)
+        connection = self._connection
+        return Database(
+            connection.cursor,
+            connection.give_back,
+            self._executor,
+            alias,
+            connection.traffic.using,
+            connection.relieve,
+        )
 
     def _enter(self, database: Database, values: list[Any]) -> None:
         def apply(cursor: Cursor) -> None:
@@ -175,7 +183,7 @@ class Catalog:
         statement = partial(self._statement, database=database)
         if cursor.execute(statement("exists"), [database.alias]).fetchall()[0][0]:
             version = cursor.execute(statement("version")).fetchall()[0][0]
-            migrate(cursor, database.quoted, version)
+            migrate(cursor, database.quoted, database.alias, version)
         else:
             cursor.execute(statement("create")).fetchall()
             cursor.execute(statement("set_version"), [FORMAT_VERSION]).fetchall()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from stateless_rag.errors import CommitConflict
 from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.curations import write_curation
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.snapshot import TABLES
+from stateless_rag.stores.freeing import release_freed
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.queue import DocumentQueue
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 
 __all__ = ["Committer"]
+
+_LARGE = 1000  # rows: what a smaller commit frees is not worth the milliseconds
 
 
 class Committer:
@@ -51,6 +55,8 @@ class Committer:
         if not all(map(self._queue.is_pending, change.requires)):
             raise CommitConflict("a document was withdrawn while it was being ingested")
         self._revisions.refuse_conflicts(change)
+        if _is_large(change):
+            release_freed()  # what folding and embedding took, before the rows take as much
         workspace, view = self._workspace, self._revisions.last
         revision = view.revision + 1
         workspace.ensure_tables(cursor)
@@ -59,6 +65,8 @@ class Committer:
             workspace.add_vectors(cursor, change.vectors)
         embedded = self._unchanged_vectors(cursor, change)
         rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision)
+        if change.curation is not None:
+            write_curation(cursor, workspace.sql, workspace.schema, view.curations, change.curation)
         cursor.execute(self._catalog["set_revision"], [revision, workspace.record.schema]).fetchall()
         vectors = self._segments.advance(cursor, view.vectors, change, embedded)
         following = view.following(cursor, workspace.sql, change, vectors)
@@ -70,6 +78,8 @@ class Committer:
         self._workspace.record.revision = view.revision
         self._queue.finished(change.done)
         self._segments.compact_if_needed()
+        if _is_large(change):
+            release_freed()
 
     def _abandoned(self) -> None:
         self._revisions.abandoned()
@@ -89,3 +99,7 @@ class Committer:
                 stored = cursor.execute(statement, [list(now)]).fetchall()
                 embedded.update({id_: revision for id_, vector, revision in stored if now[id_] == vector})
         return embedded
+
+
+def _is_large(change: Change) -> bool:
+    return len(change.entities) + len(change.relations) + len(change.chunks) >= _LARGE

@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,22 @@ import duckdb
 
 from stateless_rag.errors import StoreCorrupt
 from stateless_rag.stores.duckdb.database import Cursor, reading, store_error
+from stateless_rag.stores.duckdb.traffic import Traffic
 
 if TYPE_CHECKING:
     from stateless_rag.settings import StoreSettings
 
 __all__ = ["Connection", "attach_statement"]
+
+_CACHED = 32_000_000  # bytes of the files' blocks from which on they are let go of
+_LEFT = 16_000_000  # bytes of them that stay
+# Choosing among these takes ten times as long as the rest of a checkpoint, which commits wait for, and opening a
+# workspace has to undo it. They would halve what text takes on disk; vectors of most embedders they leave as they are.
+_DEAR = "dict_fsst,alp,alprd"
+_PATIENCE = 0.005  # seconds
+_MEMORY = """
+SELECT coalesce(sum(memory_usage_bytes) FILTER (tag = 'BASE_TABLE'), 0), sum(memory_usage_bytes) FROM duckdb_memory()
+"""
 
 
 class Connection:
@@ -30,6 +41,8 @@ class Connection:
         self._local = threading.local()
         self._cursors: dict[int, Cursor] = {}
         self.name = "root"
+        self._limit = settings.memory_limit
+        self.traffic = Traffic()
         self._connection = _connect(path, self.name, settings)
         # Bound here, because a process that ends may forget modules before it forgets this.
         self._of_parent = partial(_is_of_parent, os.getpid(), os.getpid)
@@ -56,7 +69,7 @@ class Connection:
         if cursor is None:
             cursor = self._local.cursor = self.cursor()
         try:
-            with reading(cursor):
+            with self.traffic.using(), reading(cursor):
                 yield cursor
         except duckdb.Error as error:
             raise store_error(error, "reading from the store") from error
@@ -65,9 +78,38 @@ class Connection:
         """Run a statement on the instance as a whole, outside of any transaction."""
         cursor = self.cursor()
         try:
-            cursor.execute(statement).fetchall()
+            with self.traffic.using():
+                cursor.execute(statement).fetchall()
         finally:
             self.give_back(cursor)
+
+    def relieve(self) -> None:
+        """Let go of blocks of the files that DuckDB keeps in memory, unless somebody uses the instance just now.
+        Not to be called within a transaction.
+
+        It would keep what was read or written until its memory is full, though whatever is read often is in
+        the views, and the rest in the operating system's cache.
+        """
+        with suppress(duckdb.Error):  # what was to be done is done, whatever memory it leaves behind
+            if self._cached()[0] > _CACHED:
+                with self.traffic.halted(_PATIENCE) as alone:
+                    if alone:
+                        self._shrink()
+
+    def _cached(self) -> tuple[int, int]:
+        """Bytes of blocks that could be read again, and of all that DuckDB holds."""
+        with self._lock:
+            ((cached, held),) = self._connection.execute(_MEMORY).fetchall()
+        return int(cached), int(held)
+
+    def _shrink(self) -> None:
+        # A lower limit is the only way to make it let go. Rows that are not in a file yet stay.
+        cached, held = self._cached()
+        with self._lock:
+            try:
+                self._connection.execute(f"SET memory_limit = '{held - cached + _LEFT}B'").fetchall()
+            finally:
+                self._connection.execute(f"SET memory_limit = '{self._limit}'").fetchall()
 
     def close(self) -> None:
         """Close all cursors, checkpoint, and close the files."""
@@ -112,6 +154,7 @@ def _connect(path: Path, name: str, settings: StoreSettings) -> Cursor:
     }
     connection = duckdb.connect(config=config)
     try:
+        connection.execute(f"SET disabled_compression_methods = '{_DEAR}'").fetchall()  # ignored in `config`
         connection.execute(attach_statement(path, name)).fetchall()
     except duckdb.Error as error:
         connection.close()

@@ -1,4 +1,10 @@
-"""Numbered changes of the format. Version n is reached from n - 1 by `sql/migrations/<n>.sql`."""
+"""Numbered changes of the format. Version n is reached from n - 1 by `sql/migrations/<n>.sql`, if there is such.
+
+    1  the first
+    2  the tables `given` and `curations` of each workspace
+
+Tables that a version adds need no file: those that a workspace lacks are made after the files were run.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +12,25 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from stateless_rag.errors import WorkspaceMismatch
+from stateless_rag.stores.duckdb.statements import load_statements
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
 
 __all__ = ["FORMAT_VERSION", "migrate"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+_SCHEMAS = """
+SELECT DISTINCT w.schema FROM {db}.catalog.workspaces w JOIN information_schema.tables t ON t.table_schema = w.schema
+WHERE t.table_catalog = ?
+"""
 
 
-def migrate(cursor: Cursor, database: str, version: int) -> None:
+def migrate(cursor: Cursor, database: str, alias: str, version: int) -> None:
     """Bring a database file to the current format, inside the transaction of the cursor.
 
-    Each migration is run for the catalog with `{db}`. Raises WorkspaceMismatch for a file written by a newer
+    `database` is its quoted name, `alias` the bare one. Raises WorkspaceMismatch for a file written by a newer
     version of the library.
     """
     if version > FORMAT_VERSION:
@@ -26,7 +38,13 @@ def migrate(cursor: Cursor, database: str, version: int) -> None:
             f"the database has format {version}, this version of stateless-rag reads up to {FORMAT_VERSION}; "
             "install a newer version"
         )
+    if version == FORMAT_VERSION:
+        return
     for number in range(version + 1, FORMAT_VERSION + 1):
         file = resources.files(__package__) / "sql" / "migrations" / f"{number:04}.sql"
-        cursor.execute(file.read_text(encoding="utf-8").replace("{db}", database)).fetchall()
-        cursor.execute(f"INSERT INTO {database}.catalog.format VALUES (?)", [number]).fetchall()  # noqa: S608
+        if file.is_file():
+            cursor.execute(file.read_text(encoding="utf-8").replace("{db}", database)).fetchall()
+    create = load_statements("workspace.sql")["create"]
+    for (schema,) in cursor.execute(_SCHEMAS.replace("{db}", database), [alias]).fetchall():
+        cursor.execute(create.replace("{w}", f'{database}."{schema}"')).fetchall()
+    cursor.execute(f"INSERT INTO {database}.catalog.format VALUES (?)", [FORMAT_VERSION]).fetchall()  # noqa: S608

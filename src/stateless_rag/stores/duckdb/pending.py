@@ -79,6 +79,7 @@ class Pending:
         self._free = _Free()
         self._workers: dict[int, str] = {}
         self._merging: set[int] = set()
+        self._cancelled: set[int] = set()
 
     def __contains__(self, sequence: int) -> bool:
         return sequence in self._submissions
@@ -179,9 +180,39 @@ class Pending:
         else:
             self._merging.difference_update(sequences)
 
+    def cancel(self, ids: Collection[str] | None, tracking_id: str | None) -> tuple[list[str], list[int]]:
+        """Stop the documents (all, without `ids`) whose newest submission has not failed; returns their ids.
+
+        Those that somebody works on are marked: `is_cancelled` tells so until they are let go. The submissions
+        that nobody works on are taken, and returned too: they are to be failed.
+        """
+        stopped, taken = [], []
+        for id_ in list(self._documents) if ids is None else ids:
+            document = self._documents.get(id_)
+            if document is None or not document.sequences:
+                continue
+            newest = document.sequences[-1] if document.working is None else document.working
+            submission = self._submissions.get(newest)
+            if submission is None or (submission.failed and document.working is None):
+                continue
+            if tracking_id is not None and tracking_id not in self._tracks_of(document):
+                continue
+            stopped.append(id_)
+            if document.working is None:
+                self.take(id_, newest)
+                taken.append(newest)
+            else:
+                self._cancelled.add(newest)
+        return stopped, taken
+
+    def is_cancelled(self, sequence: int) -> bool:
+        """Whether who works on a submission should stop."""
+        return sequence in self._cancelled
+
     def release(self, sequence: int) -> None:
         """Let go of a submission."""
         self._merging.discard(sequence)
+        self._cancelled.discard(sequence)
         document_id = self._workers.pop(sequence, None)
         if document_id is not None:
             document = self._documents[document_id]

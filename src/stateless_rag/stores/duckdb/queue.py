@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.errors import StoreError
 from stateless_rag.protocols import Claim
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.stores.duckdb.pending import Pending
-from stateless_rag.stores.duckdb.rows import append
+from stateless_rag.stores.duckdb.rows import append, metadata_json, remove_pending
+from stateless_rag.types import Given
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
@@ -62,6 +64,7 @@ class DocumentQueue:
         def apply(cursor: Cursor) -> None:
             self._workspace.ensure_tables(cursor)
             append(cursor, f"{self._workspace.schema}.pending", _columns(numbered, now))
+            append(cursor, f"{self._workspace.schema}.given", _given_columns(numbered))
 
         def committed(_: None) -> None:
             with self._lock:
@@ -123,16 +126,41 @@ class DocumentQueue:
             )
         )
 
+    async def cancel(self, ids: Collection[str] | None, tracking_id: str | None, error: str) -> Sequence[str]:
+        with self._lock:
+            stopped, taken = self._pending.cancel(ids, tracking_id)
+        if not taken:
+            return stopped
+        values = [json.dumps([{"error": error}], ensure_ascii=False), self._wall(), taken]
+        statement = self._workspace.sql["cancel_pending"]
+
+        def committed(_: object) -> None:
+            with self._lock:
+                for sequence in taken:
+                    self._pending.fail(sequence)
+
+        try:
+            await settled(
+                self._workspace.write(
+                    Write(lambda cursor: cursor.execute(statement, values).fetchall(), committed)
+                )
+            )
+        except StoreError:
+            self.release(taken)
+            raise
+        return stopped
+
+    def is_cancelled(self, sequence: int) -> bool:
+        """Whether who works on a submission should stop."""
+        return self._pending.is_cancelled(sequence)
+
     async def withdraw(self, sequences: Collection[int]) -> None:
         if not sequences:
             return
-        statement = self._workspace.sql["remove_pending"]
+        sql, wanted = self._workspace.sql, list(sequences)
         await settled(
             self._workspace.write(
-                Write(
-                    lambda cursor: cursor.execute(statement, [list(sequences)]).fetchall(),
-                    lambda _: self.finished(sequences),
-                )
+                Write(lambda cursor: remove_pending(cursor, sql, wanted), lambda _: self.finished(sequences))
             )
         )
 
@@ -187,7 +215,16 @@ def _claim(row: tuple[Any, ...]) -> Claim:
         tracking_id=row[5],
         attempts=row[6],
         errors=tuple(json.loads(row[7])),
+        given=None if row[8] is None else Given.from_json(json.loads(row[8])),
     )
+
+
+def _given_columns(claims: Sequence[Claim]) -> dict[str, Any]:
+    given = [(claim.sequence, claim.given.to_json()) for claim in claims if claim.given is not None]
+    return {
+        "sequence": [sequence for sequence, _ in given],
+        "value": [json.dumps(value, ensure_ascii=False) for _, value in given],
+    }
 
 
 def _columns(claims: Sequence[Claim], now: float) -> dict[str, Any]:
@@ -195,7 +232,7 @@ def _columns(claims: Sequence[Claim], now: float) -> dict[str, Any]:
         "sequence": [claim.sequence for claim in claims],
         "document_id": [claim.document_id for claim in claims],
         "source": [claim.source for claim in claims],
-        "metadata": [json.dumps(dict(c.metadata), ensure_ascii=False, sort_keys=True) for c in claims],
+        "metadata": [metadata_json(claim.metadata) for claim in claims],
         "text": [claim.text for claim in claims],
         "tracking_id": [claim.tracking_id for claim in claims],
         "attempts": [claim.attempts for claim in claims],

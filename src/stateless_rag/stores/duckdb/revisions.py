@@ -7,22 +7,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stateless_rag.errors import CommitConflict
-from stateless_rag.protocols import ALIASES, Change, VectorKind
+from stateless_rag.protocols import ALIASES, CURATIONS, Change, VectorKind
 from stateless_rag.stores.duckdb.views import View
+from stateless_rag.stores.ids import id_array, lookup
 from stateless_rag.text import stable_id
 
 if TYPE_CHECKING:
     from stateless_rag.stores.faiss.segments import VectorView
+    from stateless_rag.stores.ids import Ids
 
 __all__ = ["Revisions"]
 
-_KEPT = 2  # for readers that looked up the revision before another one was committed
 _REMEMBERED = 256
 
 
 class Revisions:
-    """The view of the last committed revision, of some before it, and of the one that a commit is making.
+    """The view of the last committed revision, and of the one that a commit is making.
 
     Any thread may look; only the lane of the database, and who opens or closes the workspace, changes them.
     """
@@ -30,7 +33,7 @@ class Revisions:
     def __init__(self, view: View) -> None:
         self._last = view
         self._views: dict[int, View] = {view.revision: view}
-        self._touched: deque[tuple[int, frozenset[int]]] = deque(maxlen=_REMEMBERED)
+        self._touched: deque[tuple[int, Ids]] = deque(maxlen=_REMEMBERED)
         self._forgotten = view.revision
 
     @property
@@ -49,7 +52,7 @@ class Revisions:
         if change.base < self._forgotten:
             raise CommitConflict(f"revision {change.base} is too old to commit on; read again")
         for revision, touched in self._touched:
-            if revision > change.base and not touched.isdisjoint(change.reads):
+            if revision > change.base and (lookup(touched, id_array(change.reads)) >= 0).any():
                 raise CommitConflict(f"revision {revision} changed what was read at revision {change.base}")
         if len(self._touched) == self._touched.maxlen and self._touched[0][0] > change.base + 1:
             raise CommitConflict(f"revision {change.base} is too old to commit on; read again")
@@ -65,7 +68,8 @@ class Revisions:
     def committed(self, view: View) -> None:
         """A view that was prepared is the last."""
         self._last = view
-        for revision in [revision for revision in self._views if revision < view.revision - _KEPT]:
+        # A reader that looked up the revision before reads it again; one that has the view keeps it.
+        for revision in [revision for revision in self._views if revision < view.revision]:
             del self._views[revision]
 
     def abandoned(self) -> None:
@@ -86,13 +90,18 @@ class Revisions:
         self._touched.clear()
 
 
-def _touched(change: Change) -> frozenset[int]:
+def _touched(change: Change) -> Ids:
+    """Ids of what a change touches, ascending: as an array, since many changes are remembered."""
     ids: set[int] = set()
     ids.update(change.removed_entities, change.removed_relations)
     ids.update(row.id for row in change.entities)
     ids.update(row.id for row in change.relations)
     ids.update(stable_id("document", row.id) for row in change.documents)
     ids.update(stable_id("document", id_) for id_ in change.removed_documents)
+    ids.update(change.hidden)
     if change.aliases:
         ids.add(ALIASES)
-    return frozenset(ids)
+    if change.curation is not None:
+        ids.add(CURATIONS)
+        ids.update(change.reads)
+    return np.sort(id_array(ids))

@@ -25,11 +25,13 @@ __all__ = [
     "entity_codec",
     "entity_row",
     "mentions",
+    "metadata_json",
     "passage",
     "piece_codec",
     "piece_of",
     "relation_codec",
     "relation_row",
+    "remove_pending",
     "source_codec",
     "source_id",
     "source_of",
@@ -181,11 +183,17 @@ def write_change(
     append(cursor, f"{schema}.entities", _entities(change.entities, embedded, revision))
     append(cursor, f"{schema}.relations", _relations(change.relations, embedded, revision))
     if change.done:
-        cursor.execute(sql["remove_pending"], [list(change.done)]).fetchall()
+        remove_pending(cursor, sql, list(change.done))
     if change.aliases:
         cursor.execute(sql["remove_aliases"], [list(change.aliases)]).fetchall()
         kept = {key: target for key, target in change.aliases.items() if target is not None}
         append(cursor, f"{schema}.aliases", {"key": _text(kept), "target": _text(kept.values())})
+
+
+def remove_pending(cursor: Cursor, sql: Mapping[str, str], sequences: list[int]) -> None:
+    """Forget submissions, with what was given with them."""
+    for statement in ("remove_pending", "remove_given"):
+        cursor.execute(sql[statement], [sequences]).fetchall()
 
 
 def _text(values: Iterable[str | None]) -> Any:
@@ -204,7 +212,7 @@ def _documents(rows: Sequence[DocumentRow]) -> dict[str, Any]:
     return {
         "id": _text(row.id for row in rows),
         "source": _text(row.source for row in rows),
-        "metadata": _text(_metadata(row.metadata) for row in rows),
+        "metadata": _text(metadata_json(row.metadata) for row in rows),
         "text": _text(row.text for row in rows),
         "digest": _text(row.digest for row in rows),
         "chunks": _integers(row.chunks for row in rows),
@@ -225,6 +233,15 @@ def _chunks(rows: Sequence[ChunkRow], embedded: Mapping[int, int], revision: int
         "digest": _text(row.chunk.digest for row in rows),
         "generation": _text(row.generation for row in rows),
         "error": _text(row.error for row in rows),
+        **_embedded(rows, embedded, revision),
+    }
+
+
+def _embedded(
+    rows: Sequence[ChunkRow | EntityRow | RelationRow], embedded: Mapping[int, int], revision: int
+) -> dict[str, Any]:
+    """What each row is found by, and the revision from which on it is."""
+    return {
         "vector": _text(row.vector for row in rows),
         "embedded": _integers(embedded.get(row.id, revision) for row in rows),
     }
@@ -256,8 +273,7 @@ def _entities(rows: Sequence[EntityRow], embedded: Mapping[int, int], revision: 
         "id": _integers(row.id for row in rows),
         **_entity_columns([row.entity for row in rows]),
         "state": _text(row.state for row in rows),
-        "vector": _text(row.vector for row in rows),
-        "embedded": _integers(embedded.get(row.id, revision) for row in rows),
+        **_embedded(rows, embedded, revision),
     }
 
 
@@ -279,8 +295,7 @@ def _relations(rows: Sequence[RelationRow], embedded: Mapping[int, int], revisio
         "right_id": _integers(row.right for row in rows),
         **_relation_columns([row.relation for row in rows]),
         "state": _text(row.state for row in rows),
-        "vector": _text(row.vector for row in rows),
-        "embedded": _integers(embedded.get(row.id, revision) for row in rows),
+        **_embedded(rows, embedded, revision),
     }
 
 
@@ -332,7 +347,12 @@ def piece_of(chunk: Chunk) -> Piece:
 
 def source_of(document: DocumentRow) -> Source:
     """A document as the view holds it."""
-    return document.source, _metadata(document.metadata)
+    return document.source, metadata_json(document.metadata)
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as columns hold it."""
+    return json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True)
 
 
 def passage(piece: Piece, source: Source) -> Passage:
@@ -367,7 +387,3 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:
 
 def _source(values: Sequence[Any]) -> Source:
     return values[0], values[1]
-
-
-def _metadata(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True)

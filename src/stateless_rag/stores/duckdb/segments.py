@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,16 @@ from stateless_rag.errors import StoreError
 from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
-from stateless_rag.stores.faiss.base_file import read_base, rows_path, write_base, write_rows
+from stateless_rag.stores.faiss.base_file import (
+    read_base,
+    rows_path,
+    with_rows,
+    write_base,
+    write_rows,
+)
+from stateless_rag.stores.faiss.cosine import stacked
 from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
+from stateless_rag.stores.freeing import release_freed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +39,7 @@ __all__ = ["Segments"]
 
 Views = Mapping[VectorKind, VectorView]
 _SUFFIXES = frozenset({".base", ".rows", ".tmp"})
+_SLICE = 1024  # rows: a matrix of all that a large commit adds would double what they take
 
 
 class Segments:
@@ -66,9 +76,11 @@ class Segments:
             new = {id_: digest for id_, digest in digests.items() if id_ not in embedded}
             # A row that is replaced by one with the same vector is in neither.
             gone = [id_ for id_ in removed if id_ not in digests]
-            if new or gone:
-                vectors = self._vectors(cursor, new, change.vectors)
-                self._indexes[kind].apply((list(new), vectors), gone)
+            if gone:
+                self._indexes[kind].apply(None, gone)
+            for some in _slices(new):
+                vectors = self._vectors(cursor, some, change.vectors)
+                self._indexes[kind].apply((list(some), vectors))
         return self._views()
 
     def restore(self, views: Views) -> None:
@@ -113,6 +125,7 @@ class Segments:
             matrix.reshape(-1, dimension),
             base=base,
             removed=gone,
+            unit=self._workspace.unit_vectors,
             base_rows=self._settings.base_rows,
             base_type=self._settings.base_type,
         )
@@ -126,10 +139,7 @@ class Segments:
         if stored:
             keys, matrix = fetch_vectors(cursor, self._workspace.sql["vectors"], [stored])
             found.update(zip(keys.tolist(), matrix, strict=True))
-        rows = [found[digest] for digest in digests.values()]
-        return (
-            np.stack(rows) if rows else np.empty((0, self._workspace.coming_dimension or 0), dtype=np.float32)
-        )
+        return stacked([found[digest] for digest in digests.values()])
 
     # ---- compaction ------------------------------------------------------------------------------------
 
@@ -138,6 +148,7 @@ class Segments:
             for kind, index in list(self._indexes.items()):
                 if index.needs_compaction():
                     self._compact_one(kind, index)
+                    release_freed()
         finally:
             self._busy.release()
 
@@ -154,8 +165,7 @@ class Segments:
         if base is not None:
             checksum = write_base(self._files / name, base)
             recorded = {"file": name, "checksum": checksum, "revision": revision, "count": len(base)}
-            # As it will be opened next time: with the rows beside it.
-            base = read_base(self._files / name, checksum, base.dimension, len(base)) or base
+            base = with_rows(base, self._files / name)
         self._workspace.write(
             Write(
                 lambda cursor: self._workspace.record_base(cursor, kind, recorded),
@@ -189,6 +199,12 @@ class Segments:
             if path not in known and path.suffix in _SUFFIXES:
                 with suppress(OSError):  # some systems keep a file that is mapped
                     path.unlink()
+
+
+def _slices(digests: Mapping[int, str]) -> Iterator[Mapping[int, str]]:
+    items = iter(digests.items())
+    while some := dict(islice(items, _SLICE)):
+        yield some
 
 
 def _outdated(cursor: Cursor, statement: str, base: Base | None, since: int) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,14 +10,19 @@ import numpy as np
 
 from stateless_rag.protocols import ChunkRow, DocumentRow, EntityRow, Hit, RelationRow, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.indexes import node_of
 from stateless_rag.stores.duckdb.rows import source_id
-from stateless_rag.text import entity_key, stable_id
+from stateless_rag.stores.ids import id_array
+from stateless_rag.text import entity_key, relation_key, stable_id
 
 if TYPE_CHECKING:
-    from stateless_rag.protocols import Vectors
+    from stateless_rag.curation_log import CurationLog
+    from stateless_rag.filters import MetadataFilter
+    from stateless_rag.protocols import Allowed, Vectors
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.duckdb.views import View
     from stateless_rag.stores.graph import GraphView
+    from stateless_rag.stores.links import Links
     from stateless_rag.text import KeyPolicy
     from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
 
@@ -28,12 +31,6 @@ __all__ = ["TABLES", "DuckSnapshot", "Outrun", "fetch_vectors"]
 TABLES: Mapping[VectorKind, str] = MappingProxyType(
     {"chunk": "chunks", "entity": "entities", "relation": "relations"}
 )
-# Scripts that are written without spaces are matched by pairs of characters.
-_WORD = re.compile(r"(?=([\u2e80-\u9fff\uac00-\ud7af]{2}))|([^\W\u2e80-\u9fff\uac00-\ud7af]+)")
-
-
-def _words(text: str) -> set[str]:
-    return {pair or word for pair, word in _WORD.findall(text.casefold())}
 
 
 def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tuple[Any, Vectors]:
@@ -42,6 +39,10 @@ def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tupl
     column = table.column(1).combine_chunks()
     matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32)
+
+
+def _ends(relation: Relation) -> tuple[str, str]:
+    return relation_key(relation.source_key, relation.target_key)
 
 
 class Outrun(Exception):
@@ -86,12 +87,18 @@ class DuckSnapshot:
     # ---- search ----------------------------------------------------------------------------------------
 
     def search(
-        self, kind: VectorKind, vector: Vectors, top_k: int, min_similarity: float = -1.0
+        self,
+        kind: VectorKind,
+        vector: Vectors,
+        top_k: int,
+        min_similarity: float = -1.0,
+        allowed: Allowed | None = None,
     ) -> list[Hit]:
         view = self._view.vectors.get(kind)
         if view is None or top_k < 1:
             return []
-        return view.search(vector, top_k, min_similarity, rescore=self._exact(kind))
+        among = None if allowed is None else allowed.ids(kind)
+        return view.search(vector, top_k, min_similarity, rescore=self._exact(kind), allowed=among)
 
     def similarities(self, kind: VectorKind, vector: Vectors, ids: Sequence[int]) -> Mapping[int, float]:
         view = self._view.vectors.get(kind)
@@ -101,16 +108,25 @@ class DuckSnapshot:
         view = self._view.vectors.get(kind)
         return 0 if view is None else len(view)
 
-    def match_words(self, text: str, top_k: int) -> list[Hit]:
-        words = _words(text)
-        if not words or not self._has_tables:
-            return []
-        texts = self._cursor.execute(self._sql["chunk_texts"]).fetchall()
-        found = {id_: words & _words(chunk) for id_, chunk in texts}
-        spread = Counter(word for shared in found.values() for word in shared)
-        scores = {id_: sum(1 / spread[word] for word in shared) for id_, shared in found.items() if shared}
-        best = sorted(scores, key=lambda id_: (-scores[id_], id_))[:top_k]
-        return [Hit(id_, scores[id_]) for id_ in best]
+    def match_words(self, text: str, top_k: int, allowed: Allowed | None = None) -> list[Hit]:
+        among = None if allowed is None else allowed.chunks
+        return self._view.indexes.words(self._view).search(text, top_k, among)
+
+    def coverage(self, text: str, ids: Sequence[int], allowed: Allowed | None = None) -> tuple[Any, Any]:
+        among = None if allowed is None else allowed.chunks
+        return self._view.indexes.words(self._view).coverage(text, id_array(ids), among)
+
+    # ---- the walk --------------------------------------------------------------------------------------
+
+    def links(self) -> Links:
+        return self._view.indexes.links(self._view, self._key_policy)
+
+    def node(self, name: str) -> int | None:
+        return node_of(name, self._view.aliases, self._key_policy)
+
+    @property
+    def mask(self) -> None:
+        return None
 
     # ---- rows ------------------------------------------------------------------------------------------
 
@@ -139,11 +155,48 @@ class DuckSnapshot:
             "digest": row.digest,
         }
 
-    def entity_chunks(self, entity_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
-        return self._view.evidence.chunks_of(entity_ids, limit)
+    def entity_chunks(
+        self, entity_ids: Sequence[int], limit: int, allowed: Allowed | None = None
+    ) -> Mapping[int, Sequence[int]]:
+        return self._chunks_of(entity_ids, limit, allowed)
 
-    def relation_chunks(self, relation_ids: Sequence[int], limit: int) -> Mapping[int, Sequence[int]]:
-        return self._view.evidence.chunks_of(relation_ids, limit)
+    def relation_chunks(
+        self, relation_ids: Sequence[int], limit: int, allowed: Allowed | None = None
+    ) -> Mapping[int, Sequence[int]]:
+        return self._chunks_of(relation_ids, limit, allowed)
+
+    def _chunks_of(
+        self, ids: Sequence[int], limit: int, allowed: Allowed | None
+    ) -> Mapping[int, Sequence[int]]:
+        among = None if allowed is None else allowed.chunks
+        return self._view.evidence.chunks_of(ids, limit, among)
+
+    # ---- under a metadata filter -----------------------------------------------------------------------
+
+    def allowed(self, condition: MetadataFilter) -> Allowed:
+        return self._view.masks.allowed(self._view, condition)
+
+    def mentions(
+        self, ids: Sequence[int], allowed: Allowed, limit: int
+    ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
+        told_in = self._chunks_of(ids, limit, allowed)
+        if not told_in or not self._has_tables:
+            return [], []
+        pairs = {(id_, chunk) for id_, own in told_in.items() for chunk in own}
+        chunks = list({chunk for _, chunk in pairs})
+        found = self._cursor.execute(self._sql["mentions_at"], [list(told_in), chunks]).fetchall()
+        return rows.mentions(row[1:] for row in found if row[:2] in pairs)
+
+    def told_once(self, ids: Sequence[int]) -> frozenset[int]:
+        once = self._view.evidence.told_once(ids)
+        return once - self._by_hand(once) if self._view.curations.entries else once
+
+    def _by_hand(self, ids: Collection[int]) -> set[int]:
+        """Those of the rows that show something that was said by hand."""
+        log = self._view.curations
+        found = {id_ for id_, entity in self._view.entities.get(ids).items() if log.entity(entity.key)}
+        relations = self._view.relations.get(ids).items()
+        return found | {id_ for id_, row in relations if log.relation(_ends(row))}
 
     # ---- the graph -------------------------------------------------------------------------------------
 
@@ -169,6 +222,11 @@ class DuckSnapshot:
         view = self._view.vectors.get("entity")
         return [] if view is None else view.ids().tolist()
 
+    def entity_labels(self) -> tuple[list[int], list[str], list[str]]:
+        """All entities: ids, names and types, in no certain order."""
+        ids, table = self._view.entities.columns(("name", "type"))
+        return ids.tolist(), table.column("name").to_pylist(), table.column("type").to_pylist()
+
     @property
     def graph(self) -> GraphView:
         """All relations of this revision."""
@@ -178,6 +236,9 @@ class DuckSnapshot:
 
     def aliases(self) -> Mapping[str, str]:
         return self._view.aliases
+
+    def curations(self) -> CurationLog:
+        return self._view.curations
 
     def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
         return {row.id: row for row in map(rows.document_row, self._fetch("document_rows", ids))}

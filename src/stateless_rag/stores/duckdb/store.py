@@ -16,6 +16,7 @@ from stateless_rag.checks import choice, instance, json_object, optional, path
 from stateless_rag.context import Clock
 from stateless_rag.errors import InvalidInput, StoreClosed, StoreError
 from stateless_rag.opening import Opening
+from stateless_rag.providers.tokenizer import O200kTokenizer
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.catalog import Catalog
 from stateless_rag.stores.duckdb.connection import Connection
@@ -50,6 +51,7 @@ class Store:
         self.clock = clock
         self.catalog_sql = load_statements("catalog.sql")
         self.workspace_sql = load_statements("workspace.sql")
+        self.tokenizer = O200kTokenizer()  # of all engines that are not given one: it is dear to build
         self._lock = threading.RLock()
         self._closing = threading.Lock()
         self._residents = Residents()
@@ -222,7 +224,35 @@ class Store:
         or damaged.
         """
         check_name(name)
-        await settled(self._in_catalog(lambda: self._drop(name)))
+        await settled(self._dropping(name))
+
+    def _dropping(self, name: str) -> Future[None]:
+        """Refuse new work on a workspace, and remove it once the reads that have begun are through.
+
+        They are not waited for in the catalog's thread: other workspaces can be opened and closed meanwhile.
+        """
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # so that nobody can cancel it
+
+        def remove() -> None:
+            try:
+                removing = self._in_catalog(lambda: self._drop(name))
+            except StoreError as error:  # the store was closed meanwhile
+                done.set_exception(error)
+            else:
+                removing.add_done_callback(lambda removed: _pass_on(removed, done))
+
+        def begin() -> None:
+            self._catalog.record(name)
+            workspace = self._residents.get(name)
+            if workspace is None:
+                remove()
+            else:
+                _refuse_work(workspace)
+                workspace.when_idle(remove)
+
+        self._in_catalog(begin).add_done_callback(lambda begun: _pass_error(begun, done))
+        return done
 
     # ---- threads and connections -----------------------------------------------------------------------
 
@@ -333,34 +363,26 @@ class Store:
         return self._waiting[name]
 
     def _drop(self, name: str) -> None:
-        record = self._catalog.record(name)
-        statement = workspace_statements(self.workspace_sql, self._catalog.database, record)["drop"]
         workspace = self._residents.get(name)
-        if workspace is None:
+        try:
+            record = self._catalog.record(name)
+            if workspace is not None:
+                _refuse_work(workspace)
+                workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
+            statement = workspace_statements(self.workspace_sql, self._catalog.database, record)["drop"]
             self._catalog.remove(record, statement)
-        else:
-            self._drop_resident(workspace, statement)
+        except BaseException:
+            if workspace is not None:
+                workspace.mark_dropped(dropped=False)
+            raise
+        if workspace is not None:
+            self._residents.remove(workspace)
+            workspace.close()
+            self._catalog.detach(record.schema)
         self._waiting.pop(name, None)
         if record.placement == "root":
             self._catalog.checkpoint()
         self._catalog.remove_files(record.schema)
-
-    def _drop_resident(self, workspace: DuckWorkspace, statement: str) -> None:
-        record = workspace.record
-        if workspace.claimed:
-            raise StoreError(
-                f"workspace {record.name!r} has {workspace.claimed} documents being worked on; stop that first"
-            )
-        workspace.mark_dropped(dropped=True)
-        try:
-            workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
-            self._catalog.remove(record, statement)
-        except BaseException:
-            workspace.mark_dropped(dropped=False)
-            raise
-        self._residents.remove(workspace)
-        workspace.close()
-        self._catalog.detach(record.schema)
 
     # ---- closing ---------------------------------------------------------------------------------------
 
@@ -392,11 +414,27 @@ def _close_unwanted(opening: Future[Store]) -> None:
         opening.result()._close()  # noqa: SLF001 -- the store's own
 
 
+def _refuse_work(workspace: DuckWorkspace) -> None:
+    """Mark a workspace as dropped, unless it is already or somebody works on its documents."""
+    if workspace.dropped:
+        return
+    if workspace.claimed:
+        raise StoreError(
+            f"workspace {workspace.name!r} has {workspace.claimed} documents being worked on; stop that first"
+        )
+    workspace.mark_dropped(dropped=True)
+
+
 def _pass_on(done: Future[None], to: Future[None]) -> None:
-    error = done.exception()
-    if error is None:
+    if done.exception() is None:
         to.set_result(None)
     else:
+        _pass_error(done, to)
+
+
+def _pass_error(done: Future[None], to: Future[None]) -> None:
+    error = done.exception()
+    if error is not None:
         to.set_exception(error)
 
 

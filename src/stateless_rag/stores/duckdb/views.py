@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
+from stateless_rag.curation_log import CurationLog
 from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.columns import Codec, ColumnView
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.curations import read_curations
+from stateless_rag.stores.duckdb.indexes import Indexes
+from stateless_rag.stores.duckdb.masks import Masks
 from stateless_rag.stores.evidence import EvidenceView
 from stateless_rag.stores.graph import GraphView
 from stateless_rag.stores.ids import id_array
@@ -36,11 +40,14 @@ class View:
     vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
     graph: GraphView = field(default_factory=GraphView.empty)
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    curations: CurationLog = field(default_factory=CurationLog)
     entities: ColumnView[Entity] = field(default_factory=lambda: ColumnView.empty(rows.entity_codec()))
     relations: ColumnView[Relation] = field(default_factory=lambda: ColumnView.empty(rows.relation_codec()))
     pieces: ColumnView[rows.Piece] = field(default_factory=lambda: ColumnView.empty(rows.piece_codec()))
     sources: ColumnView[rows.Source] = field(default_factory=lambda: ColumnView.empty(rows.source_codec()))
     evidence: EvidenceView = field(default_factory=EvidenceView.empty)
+    masks: Masks = field(default_factory=Masks, compare=False)
+    indexes: Indexes = field(default_factory=Indexes, compare=False)
 
     @classmethod
     def load(cls, cursor: Cursor, sql: Sql, revision: int, vectors: Mapping[VectorKind, VectorView]) -> View:
@@ -51,6 +58,7 @@ class View:
             vectors=vectors,
             graph=GraphView.from_arrays(*(column.to_numpy() for column in edges.columns)),
             aliases=MappingProxyType(dict(cursor.execute(sql["aliases"]).fetchall())),
+            curations=read_curations(cursor, sql),
             entities=_columns(cursor, sql["entities"], rows.entity_codec()),
             relations=_columns(cursor, sql["relations"], rows.relation_codec()),
             pieces=_pieces(cursor, sql),
@@ -67,6 +75,9 @@ class View:
             vectors=vectors,
             graph=_next_graph(self.graph, change),
             aliases=_updated(self.aliases, change.aliases),
+            curations=(
+                self.curations if change.curation is None else self.curations.following(change.curation)
+            ),
             entities=self.entities.apply(
                 {row.id: row.entity for row in change.entities}, change.removed_entities
             ),
@@ -83,12 +94,22 @@ class View:
             ),
             # Where aliases move mentions to other rows, no chunk tells what went: the tables do.
             evidence=_evidence(cursor, sql) if change.remention else _next_evidence(self.evidence, change),
+            indexes=self.indexes,
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes held in memory, but for those of vectors."""
-        held = (self.graph, self.entities, self.relations, self.pieces, self.sources, self.evidence)
+        held = (
+            self.graph,
+            self.entities,
+            self.relations,
+            self.pieces,
+            self.sources,
+            self.evidence,
+            self.masks,
+            self.indexes,
+        )
         return sum(view.nbytes for view in held)
 
 
@@ -121,7 +142,7 @@ def _next_evidence(evidence: EvidenceView, change: Change) -> EvidenceView:
     def row_of(chunk_id: str) -> int:
         return chunks[chunk_id] if chunk_id in chunks else chunk_row_id(chunk_id)
 
-    added = [(id_, row_of(mention.chunk_id)) for id_, mention in change.entity_mentions]
+    added = [(id_, row_of(m.chunk_id)) for id_, m in change.entity_mentions if id_ is not None]
     added += [(id_, row_of(m.chunk_id)) for id_, m in change.relation_mentions if id_ is not None]
     return evidence.apply(added, change.removed_chunks)
 

@@ -24,6 +24,7 @@ from stateless_rag.stores.duckdb.segments import Segments
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
 from stateless_rag.stores.duckdb.status import document_list
 from stateless_rag.stores.duckdb.views import View
+from stateless_rag.stores.faiss.cosine import unit_rows
 from stateless_rag.types import DocumentStatus, Status, Usage
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ Result = TypeVar("Result")
 
 
 class _Made:
-    """Tables made in the transaction that is open in the lane."""
+    """What the transaction that is open in the lane has made: tables, and changes of what is recorded."""
 
     def __init__(self) -> None:
         self.tables = False
-        self.dimension: int | None = None
+        self.info: dict[str, Any] = {}
 
 
 class DuckWorkspace:
@@ -122,9 +123,15 @@ class DuckWorkspace:
         return dimension
 
     @property
+    def unit_vectors(self) -> bool:
+        """Whether all of its vectors came with length one, as most embedders make them: opening is quicker then."""
+        return self._record.info.get("unit_vectors") is True
+
+    @property
     def coming_dimension(self) -> int | None:
         """As `dimension`, or that of a table made in the transaction that is open; for the lane."""
-        return self.dimension or self._made.dimension
+        dimension: int | None = self._made.info.get("dimension")
+        return self.dimension or dimension
 
     @property
     def view(self) -> View:
@@ -242,22 +249,27 @@ class DuckWorkspace:
             )
         if known is None:
             cursor.execute(self._sql["create_vectors"].format(dimension=dimension)).fetchall()
-            self._write_info(cursor, dimension=dimension)
-            self._made.dimension = dimension
+            self._made.info = {"dimension": dimension, "unit_vectors": True}
+            self._write_info(cursor)
 
     def _settle_made(self) -> None:
         """Take note of tables that were committed."""
         self._tables = self._tables or self._made.tables
-        if self._made.dimension is not None:
-            self._record.info = {**self._record.info, "dimension": self._made.dimension}
+        if self._made.info:
+            self._record.info = {**self._record.info, **self._made.info}
         self._made = _Made()
 
     def add_vectors(self, cursor: Cursor, vectors: Mapping[str, Vectors]) -> None:
         """Store those of the vectors that are not there yet."""
         known = {row[0] for row in cursor.execute(self._sql["known_vectors"], [list(vectors)]).fetchall()}
         new = {digest: vector for digest, vector in vectors.items() if digest not in known}
-        if new:
-            rows.append(cursor, f"{self.schema}.vectors", rows.vectors_table(list(new), list(new.values())))
+        if not new:
+            return
+        unit = self._made.info.get("unit_vectors", self.unit_vectors)
+        if unit and not unit_rows(list(new.values())):
+            self._made.info["unit_vectors"] = False
+            self._write_info(cursor)
+        rows.append(cursor, f"{self.schema}.vectors", rows.vectors_table(list(new), list(new.values())))
 
     def record_base(
         self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None
@@ -269,7 +281,7 @@ class DuckWorkspace:
         return self._write_info(cursor, bases=bases)
 
     def _write_info(self, cursor: Cursor, **changes: Any) -> dict[str, Any]:
-        info = {**self._record.info, **changes}
+        info = {**self._record.info, **self._made.info, **changes}
         cursor.execute(self._catalog["set_info"], [json.dumps(info), self._record.schema]).fetchall()
         return info
 
@@ -314,6 +326,12 @@ class DuckWorkspace:
         """How far a submission is that somebody works on."""
         return self._queue.stage(sequence)
 
+    async def cancel(self, ids: Collection[str] | None, tracking_id: str | None, error: str) -> Sequence[str]:
+        return await self._queue.cancel(ids, tracking_id, error)
+
+    def is_cancelled(self, sequence: int) -> bool:
+        return self._queue.is_cancelled(sequence)
+
     def is_pending(self, sequence: int) -> bool:
         return self._queue.is_pending(sequence)
 
@@ -339,6 +357,11 @@ class DuckWorkspace:
         """Raise StoreError if the workspace was dropped, StoreClosed if it or the store was closed."""
         self._store.check()
         self._gate.check()
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it was dropped, or is about to be."""
+        return self._gate.dropped
 
     def mark_dropped(self, *, dropped: bool) -> None:
         """From now on refuse all work: a workspace that is created under the same name is another one."""

@@ -10,6 +10,7 @@ import json
 import os
 import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
     from stateless_rag.stores.faiss.cosine import Vectors
 
-__all__ = ["read_base", "rows_path", "write_base", "write_rows"]
+__all__ = ["read_base", "rows_path", "with_rows", "write_base", "write_rows"]
 
 # magic (8 bytes), length of the header (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
 _MAGIC = b"srag-v1\n"
 _PREFIX = len(_MAGIC) + 4
+_PIECE = 1 << 20  # bytes
 
 
 def write_base(path: Path, base: Base) -> str:
@@ -40,18 +42,19 @@ def write_base(path: Path, base: Base) -> str:
 
     header = {"count": len(base), "dimension": base.dimension, "error": base.error, "kind": base.kind}
     encoded = json.dumps(header, sort_keys=True).encode()
-    parts: tuple[Any, ...] = (
-        _MAGIC + len(encoded).to_bytes(4, "little") + encoded,
-        base.ids.astype("<i8").tobytes(),
-        base.usable.astype(np.uint8).tobytes(),
-        faiss.serialize_index(base.index),
-    )
     checksum = blake2b(digest_size=32)
-    for part in parts:
-        checksum.update(part)
     with _written(path) as file:
-        for part in parts:
+
+        def write(part: bytes) -> None:
+            checksum.update(part)
             file.write(part)
+
+        write(_MAGIC + len(encoded).to_bytes(4, "little") + encoded)
+        write(base.ids.astype("<i8").tobytes())
+        write(base.usable.astype(np.uint8).tobytes())
+        # Piece by piece: serialised as a whole it would be in memory three times.
+        library: Any = faiss  # whose annotations lack the writer
+        library.write_index(base.index, library.PyCallbackIOWriter(write, _PIECE))
     return checksum.hexdigest()
 
 
@@ -118,6 +121,11 @@ class RowFile:
         if any(len(part) != size for part in parts):
             return None
         return np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, self._dimension).astype(np.float32)
+
+
+def with_rows(base: Base, path: Path) -> Base:
+    """The base with the rows that lie beside the file `path`, if there are any: as `read_base` would give it."""
+    return replace(base, whole=RowFile.of(rows_path(path), len(base), base.dimension))
 
 
 def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | None:

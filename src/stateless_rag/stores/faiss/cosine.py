@@ -27,6 +27,7 @@ __all__ = [
     "query_of",
     "scores_of",
     "stacked",
+    "unit_rows",
 ]
 
 _DECIMALS = 9
@@ -84,6 +85,14 @@ def normalize_into(rows: ArrayLike, out: Vectors) -> Flags:
         elif scaled.any():
             block[scaled] = wide[scaled] / lengths[scaled, None]
     return usable
+
+
+def unit_rows(vectors: Sequence[NDArray[Any]]) -> bool:
+    """Whether `normalize_into` would leave all of these vectors, at least one, as they are."""
+    rows = stacked(vectors).astype(np.float32, copy=False)
+    scaled = np.empty_like(rows)
+    normalize_into(rows, scaled)
+    return np.array_equal(rows, scaled)
 
 
 def scores_of(rows: Vectors, query: Query) -> Scores:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.faiss.cosine import float32_error, normalize_into, products_of
+from stateless_rag.stores.faiss.cosine import float32_error, products_of
+from stateless_rag.stores.faiss.row_blocks import RowBlocks
 from stateless_rag.stores.ids import lookup
 
 if TYPE_CHECKING:
@@ -28,15 +29,15 @@ _GATHER_BELOW = 0.25  # share of the rows up to which copying them out is cheape
 class Delta:
     """The first `length` rows of buffers that only ever grow, and which of them are alive.
 
-    Successive deltas share the buffers: the writer fills rows past every captured length, and moves to larger
-    arrays when they are full. `newest` maps an id to its last row and `previous` a row to the one before it
+    Successive deltas share the buffers: the writer fills rows past every captured length, and adds blocks when
+    they are full. `newest` maps an id to its last row and `previous` a row to the one before it
     of the same id (or -1), so that an older delta finds the row that was valid in its time. One writer makes
     the next delta, from the last one or, where that was given up, from the one before it: rows that were
     given up are never written again, they stay in between as dead ones.
     """
 
     ids: Ids
-    matrix: Vectors
+    matrix: RowBlocks
     usable: Flags
     newest: dict[int, int]
     previous: list[int]
@@ -49,13 +50,27 @@ class Delta:
         """A delta without rows, of a lineage of its own."""
         return cls(
             ids=np.empty(0, dtype=np.int64),
-            matrix=np.empty((0, dimension), dtype=np.float32),
+            matrix=RowBlocks(dimension),
             usable=np.empty(0, dtype=np.bool_),
             newest={},
             previous=[],
             length=0,
             alive=np.empty(0, dtype=np.bool_),
             live=0,
+        )
+
+    @classmethod
+    def of_stored(cls, ids: Ids, rows: Vectors) -> Delta:
+        """A delta of rows of length one, or zero, which are kept as they are and not copied."""
+        return cls(
+            ids=ids.copy(),
+            matrix=RowBlocks(rows.shape[1], (rows,) if len(rows) else ()),
+            usable=np.asarray(rows.any(axis=1)),
+            newest=dict(zip(ids.tolist(), range(len(ids)), strict=True)),
+            previous=[-1] * len(ids),
+            length=len(ids),
+            alive=np.ones(len(ids), dtype=np.bool_),
+            live=len(ids),
         )
 
     @property
@@ -92,10 +107,10 @@ class Delta:
         start = len(self.previous)
         stop = start + len(ids)
         grown = self._with_room(stop)
-        given_up = slice(self.length, start)
-        grown.ids[given_up], grown.matrix[given_up], grown.usable[given_up] = 0, 0.0, False
+        grown.ids[self.length : start], grown.usable[self.length : start] = 0, False
+        grown.matrix.clear(self.length, start)
         grown.ids[start:stop] = ids
-        grown.usable[start:stop] = normalize_into(matrix, grown.matrix[start:stop])
+        grown.usable[start:stop] = grown.matrix.write(start, matrix)
         alive = np.zeros(stop, dtype=np.bool_)
         alive[: self.length] = self.alive
         alive[dead] = False
@@ -106,17 +121,14 @@ class Delta:
         return replace(grown, length=stop, alive=alive, live=self.live - len(dead) + len(added))
 
     def _with_room(self, needed: int) -> Delta:
-        capacity = len(self.ids)
-        if needed <= capacity:
-            return self
-        capacity = max(needed, 2 * capacity)
-        ids = np.empty(capacity, dtype=np.int64)
-        matrix = np.empty((capacity, self.matrix.shape[1]), dtype=np.float32)
-        usable = np.empty(capacity, dtype=np.bool_)
+        matrix = self.matrix.with_room(needed)
+        if needed <= len(self.ids):
+            return replace(self, matrix=matrix)
+        ids = np.empty(max(needed, 2 * len(self.ids)), dtype=np.int64)
+        usable = np.empty(len(ids), dtype=np.bool_)
         ids[: self.length] = self.ids[: self.length]
-        matrix[: self.length] = self.matrix[: self.length]
         usable[: self.length] = self.usable[: self.length]
-        return replace(self, ids=ids, matrix=matrix, usable=usable)
+        return replace(self, ids=ids, usable=usable, matrix=matrix)
 
     def candidates(
         self, query: Query, top_k: int, allowed: Ids | None
@@ -129,18 +141,17 @@ class Delta:
         if len(rows) > top_k:
             at = len(rows) - top_k
             worst = np.partition(products, at)[at]
-            kept = np.flatnonzero(products >= worst - 2 * float32_error(self.matrix.shape[1]))
+            kept = np.flatnonzero(products >= worst - 2 * float32_error(self.matrix.dimension))
             rows, products = rows[kept], products[kept]
         return rows, products
 
     def _products(self, query: Query, allowed: Ids | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        matrix = self.matrix[: self.length]
         searchable = self.alive & self.usable[: self.length]
         if allowed is not None:
             searchable &= lookup(allowed, self.ids[: self.length]) >= 0
         rows = np.flatnonzero(searchable)
         if len(rows) < self.length * _GATHER_BELOW:
-            return rows, products_of(matrix[rows], query)
+            return rows, products_of(self.matrix.take(rows), query)
         # Leaving rows out of the matrix would copy it; leaving them out of the products is nearly free.
-        products = products_of(matrix, query)
+        products = self.matrix.products(query, self.length)
         return rows, products if len(rows) == self.length else products[rows]

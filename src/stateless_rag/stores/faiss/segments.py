@@ -82,12 +82,12 @@ class VectorView:
         query = query_of(vector, self.dimension)
         if query is None or top_k < 1:
             return []
-        wanted = None if allowed is None else np.unique(id_array(allowed))
+        wanted = None if allowed is None else _ascending(id_array(allowed))
         rows, products = self.delta.candidates(query, top_k, wanted)
         lower = products - np.float32(float32_error(self.dimension))
         positions = self._base_candidates(query, top_k, min_similarity, lower, wanted)
         ids = self.delta.ids[rows]
-        scores = scores_of(self.delta.matrix[rows], query)
+        scores = scores_of(self.delta.matrix.take(rows), query)
         if self.base and len(positions):
             ids = np.concatenate([ids, self.base.segment.ids[positions]])
             scores = np.concatenate([scores, scores_of(self.base.rows(positions, rescore)[0], query)])
@@ -109,7 +109,7 @@ class VectorView:
         in_delta, in_base = rows >= 0, positions >= 0
         scores = np.zeros(len(asked), dtype=np.float64)
         if query is not None:
-            scores[in_delta] = scores_of(self.delta.matrix[rows[in_delta]], query)
+            scores[in_delta] = scores_of(self.delta.matrix.take(rows[in_delta]), query)
             if self.base and in_base.any():
                 scores[in_base] = scores_of(self.base.rows(positions[in_base], rescore)[0], query)
         known = in_delta | in_base
@@ -161,20 +161,27 @@ class VectorIndex:
         *,
         base: Base | None = None,
         removed: Collection[int] = (),
+        unit: bool = False,
         base_rows: int = 20_000,
         base_type: BaseType = "float16",
     ) -> VectorIndex:
         """An index of stored rows, `matrix` of shape (ids, dimension).
 
         With a `base`, the rows are those newer than it (they replace its rows of the same ids), and `removed`
-        are the ids in it that are no more.
+        are the ids in it that are no more. With `unit` the rows, float32, were scaled to length one before
+        they were stored: they are kept as they are, so nobody may write to the matrix any more.
         """
         index = cls(matrix.shape[1], base_rows=base_rows, base_type=base_type)
         if base is not None:
             if base.dimension != matrix.shape[1]:
                 raise InvalidInput(f"the base holds {base.dimension} dimensions, the rows {matrix.shape[1]}")
             index._view = VectorView(base.dimension, LiveBase.whole(base), index._view.delta)
-        index.apply((ids, matrix), removed)
+        if not unit:
+            index.apply((ids, matrix), removed)
+            return index
+        stored, rows = _rows_of((ids, matrix), index._view.dimension)
+        index.apply(None, np.concatenate([id_array(removed), stored]))
+        index._view = VectorView(index._view.dimension, index._view.base, Delta.of_stored(stored, rows))
         return index
 
     @property
@@ -249,7 +256,7 @@ class VectorIndex:
             raise StoreError("rows of the old base would be lost; install the base that build_base returned")
         rows = current.delta.live_rows(first_row)
         delta = Delta.empty(current.dimension).changed(
-            current.delta.ids[rows], current.delta.matrix[rows], ()
+            current.delta.ids[rows], current.delta.matrix.take(rows), ()
         )
         self._view = VectorView(current.dimension, live, delta)
         return self._view
@@ -278,6 +285,11 @@ def _rows_of(added: Added | None, dimension: int) -> tuple[Ids, NDArray[Any]]:
     return ids, matrix
 
 
+def _ascending(ids: Ids) -> Ids:
+    """Each id once, in order. Sorting costs more than to see that they are."""
+    return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)
+
+
 def _removed_since(before: VectorView, after: VectorView) -> Ids:
     """Ids of the rows of `before` that `after`, of the same lineage, holds no more or holds anew."""
     gone = before.delta.alive & ~after.delta.alive[: before.delta.length]
@@ -298,7 +310,7 @@ def _fetch(view: VectorView, ids: Ids, exact: Rescore | None) -> tuple[Vectors, 
     rows = view.delta.rows(ids.tolist())
     fresh = rows >= 0
     matrix = np.empty((len(ids), view.dimension), dtype=np.float32)
-    matrix[fresh] = view.delta.matrix[rows[fresh]]
+    matrix[fresh] = view.delta.matrix.take(rows[fresh])
     if view.base is None or fresh.all():
         return matrix, 0.0
     matrix[~fresh], error = view.base.rows(view.base.positions(ids[~fresh]), exact)

@@ -90,7 +90,16 @@ CREATE TABLE IF NOT EXISTS {w}.journal (
     completion_tokens BIGINT NOT NULL,
     paid_at DOUBLE NOT NULL
 );
+CREATE TABLE IF NOT EXISTS {w}.given (sequence BIGINT NOT NULL, value VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS {w}.aliases (key VARCHAR NOT NULL, target VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS {w}.curations (
+    number BIGINT NOT NULL,
+    made_at DOUBLE NOT NULL,
+    kind VARCHAR NOT NULL,
+    keys VARCHAR NOT NULL,
+    names VARCHAR NOT NULL,
+    payload VARCHAR NOT NULL
+);
 
 -- name: create_vectors
 CREATE TABLE IF NOT EXISTS {w}.vectors (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
@@ -136,6 +145,12 @@ SELECT id, left_id, right_id FROM {w}.relations
 -- name: aliases
 SELECT key, target FROM {w}.aliases
 
+-- name: curations
+SELECT number, made_at, kind, keys, names, payload FROM {w}.curations ORDER BY number
+
+-- name: count_curations
+SELECT count(*) FROM {w}.curations
+
 -- name: remove_aliases
 DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
 
@@ -163,9 +178,6 @@ SELECT id, document_id, ordinal, start, stop, text, tokens FROM {w}.chunks
 -- name: sources
 SELECT id, source, metadata FROM {w}.documents
 
--- name: chunk_texts
-SELECT id, text FROM {w}.chunks
-
 -- name: document
 SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at FROM {w}.documents WHERE id = ?
 
@@ -191,6 +203,11 @@ FROM {w}.mentions WHERE chunk IN (SELECT unnest(?::BIGINT[]))
 -- name: mentions_of
 SELECT chunk, generation, source_key, target_key, source, target, label, description
 FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[]))
+
+-- Two lists are joined, not one of pairs: only then does the scan skip the texts of other rows.
+-- name: mentions_at
+SELECT id, chunk, generation, source_key, target_key, source, target, label, description
+FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[])) AND chunk IN (SELECT unnest(?::BIGINT[]))
 
 -- name: mentions_under
 SELECT chunk, generation, source_key, target_key, source, target, label, description
@@ -230,8 +247,9 @@ WHERE attempts = 0
 SELECT coalesce(max(sequence), 0) FROM {w}.pending
 
 -- name: pending
-SELECT sequence, document_id, source, metadata, text, tracking_id, attempts, errors FROM {w}.pending
-WHERE sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY sequence
+SELECT p.sequence, document_id, source, metadata, text, tracking_id, attempts, errors, value
+FROM {w}.pending p LEFT JOIN {w}.given g ON g.sequence = p.sequence
+WHERE p.sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY p.sequence
 
 -- name: pending_index
 SELECT sequence, document_id, tracking_id, attempts > 0 FROM {w}.pending ORDER BY sequence
@@ -247,8 +265,15 @@ FROM {w}.pending WHERE document_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq
 -- name: fail_pending
 UPDATE {w}.pending SET attempts = ?, errors = ?, updated_at = ? WHERE sequence = ?
 
+-- name: cancel_pending
+UPDATE {w}.pending SET attempts = attempts + 1, errors = ?, updated_at = ?
+WHERE sequence IN (SELECT unnest(?::BIGINT[]))
+
 -- name: remove_pending
 DELETE FROM {w}.pending WHERE sequence IN (SELECT unnest(?::BIGINT[]))
+
+-- name: remove_given
+DELETE FROM {w}.given WHERE sequence IN (SELECT unnest(?::BIGINT[]))
 
 -- name: remove_by_id
 DELETE FROM {w}.{table} WHERE id IN (SELECT unnest(?::BIGINT[]))

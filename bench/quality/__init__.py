@@ -1,0 +1,3 @@
+"""Quality of retrieval, measured on the sets beside the project: `python -m bench.quality`."""
+
+from __future__ import annotations

@@ -1,0 +1,110 @@
+"""The commands `export` and `import-jsonl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stateless_rag.cli.engines import open_engine, open_store
+from stateless_rag.cli.ingest import report_costs
+from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.output import Output, counted, jsonable, short_source, size, table
+from stateless_rag.cli.progress import IngestProgress
+from stateless_rag.context import Context
+from stateless_rag.exporting.export import export
+from stateless_rag.types import Status
+
+if TYPE_CHECKING:
+    from stateless_rag.types import ExportReport, JsonlReport
+
+__all__ = ["export_file", "import_jsonl"]
+
+_SHOWN = 20
+
+
+def export_file(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The file to write; one of that name is replaced.")],
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="graphml, jsonl, csv, parquet or markdown; else as the suffix says."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", help="entities, relations, documents or chunks; may be given again."),
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="With vectors (jsonl, csv, parquet).")] = False,
+    workspace: Workspace = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the graph into a file; as JSON Lines (.jsonl) all there is, for `import-jsonl`."""
+    chosen, output = configuration(context, root, workspace), Output(as_json=as_json)
+
+    async def command() -> Exit:
+        async with open_store(chosen, create=False) as store, store.workspace(chosen.workspace) as opened:
+            # Nothing is asked or embedded: providers that are not there need not be.
+            parts = Context.create(tokenizer=store.tokenizer, workspace=chosen.workspace)
+            report = await export(parts, opened, path, format_, include or None, vectors)
+        if as_json:
+            output.json(_with_path(report))
+            return Exit.OK
+        told = ", ".join(f"{count:,} {kind}" for kind, count in report.counts.items())
+        output.text(f"{report.path}: {told}; {size(report.bytes)}, {report.seconds:.1f} s")
+        if report.moved_on:
+            output.note("note: the workspace was written to meanwhile; export again for one revision")
+        if report.unfinished and report.format == "jsonl":
+            output.note(
+                f"note: {counted(report.unfinished, 'document')} pending or failed; what is not committed of "
+                "them is not in the file (`stateless-rag resume` goes on with them)"
+            )
+        return Exit.OK
+
+    execute(output, command)
+
+
+def import_jsonl(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A file that `export` has written as JSON Lines.")],
+    workspace: Workspace = None,
+    root: Root = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in an exported workspace: documents, what they say, and changes by hand. No LLM is called."""
+    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
+
+    async def command() -> Exit:
+        progress = IngestProgress(output.err, None, quiet=output.as_json)
+        async with open_engine(chosen, create=True, note=output.note, observer=progress) as engine:
+            with progress:
+                report = await engine.import_jsonl(path)
+        if as_json:
+            output.json(_with_path(report))
+        else:
+            _tell(report, output)
+        return Exit.SOME_FAILED if report.failed else Exit.OK
+
+    execute(
+        output,
+        command,
+        interrupted="Interrupted. What was brought in is kept; the same command does the rest.",
+    )
+
+
+def _tell(report: JsonlReport, output: Output) -> None:
+    done = report.documents.get(Status.PROCESSED, 0)
+    output.text(
+        f"{counted(done, 'document')} ready ({report.unchanged} unchanged), {len(report.failed)} failed; "
+        f"{counted(report.curations, 'change')} by hand, {report.seconds:.1f} s"
+    )
+    output.text(report_costs(report.usage))
+    if report.failed:
+        rows = [(short_source(d.source), d.id, d.error or "") for d in report.failed[:_SHOWN]]
+        output.out.print(table("FAILED", "ID", "WHY", rows=rows))
+
+
+def _with_path(report: ExportReport | JsonlReport) -> dict[str, Any]:
+    return {**jsonable(report), "path": str(report.path)}

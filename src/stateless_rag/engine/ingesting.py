@@ -1,0 +1,201 @@
+"""The engine takes documents in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.checks import flag, identifier, identifiers, instance, number, optional
+from stateless_rag.context import Meter
+from stateless_rag.custom import chunked_document, graph_documents, require_room
+from stateless_rag.engine.core import Core
+from stateless_rag.ingest import Documents, Ingest, groups_of, new_tracking_id, submit
+from stateless_rag.ingest.commits import CANCELLED
+from stateless_rag.limits import Priority
+from stateless_rag.types import Event, InsertReport, Status
+
+if TYPE_CHECKING:
+    from stateless_rag.protocols import Claim, Observer
+    from stateless_rag.types import DocumentStatus, GivenDocument
+
+__all__ = ["Ingesting"]
+
+
+class Ingesting(Core):
+    """Documents in."""
+
+    async def insert(self, documents: Documents, *, tracking_id: str | None = None) -> InsertReport:
+        """Take documents in; returns when each is committed or has failed.
+
+        `documents` are texts or Document values: one, a list, an iterable or an async iterable, which is read
+        as there is room. A document whose id is known is updated, and pays for changed chunks only; the same
+        text again pays nothing. Failures of single chunks are in the report, not raised. Cancelling is safe:
+        what was accepted stays pending, what was paid stays paid, and `resume` goes on. If the iterable raises,
+        so does this, with the same error, and what it gave before is pending.
+        """
+        ingest = self._ingest(tracking_id)
+        return await ingest.insert(documents)
+
+    async def insert_events(
+        self, documents: Documents, *, tracking_id: str | None = None
+    ) -> AsyncGenerator[Event]:
+        """As `insert`, but yields the progress; the last event, of kind "finished", carries the report."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        observer = self._context.observer
+
+        def tell(event: Event) -> None:
+            queue.put_nowait(event)
+            if observer is not None:
+                observer(event)
+
+        ingest = self._ingest(tracking_id, observer=tell)
+        run = asyncio.create_task(ingest.insert(documents))
+        run.add_done_callback(lambda _: queue.put_nowait(Event(kind="", workspace=self.name)))
+        try:
+            while (event := await queue.get()).kind:
+                yield event
+            await run
+        finally:
+            run.cancel()
+            # Its error was raised above; nobody is left to be told of one that comes after the last event read.
+            await asyncio.gather(run, return_exceptions=True)
+
+    async def insert_chunks(
+        self,
+        chunks: Iterable[str],
+        *,
+        text: str | None = None,
+        document_id: str | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tracking_id: str | None = None,
+    ) -> InsertReport:
+        """As `insert`, for one document that the caller has cut: each chunk is extracted as it is.
+
+        `text` is the whole text, in which the chunks must be found in their order (they may overlap); without
+        it the chunks make the text, with blank lines between them. Raises InvalidInput for chunks that are
+        blank, not in the text, or longer than the embedder takes; then nothing was changed.
+        """
+        document = chunked_document(
+            chunks, whole_text=text, document_id=document_id, source=source, metadata=metadata
+        )
+        return await self._insert_given([document], tracking_id)
+
+    async def insert_graph(
+        self, graph: Mapping[str, Any], *, document_id: str | None = None, tracking_id: str | None = None
+    ) -> InsertReport:
+        """Take in a graph that a program made: chunks, entities, relationships, as `stateless_rag.custom` says.
+
+        No LLM is called but for summaries of entities that many chunks describe. What it says is merged with
+        what is there, and replaces what the same documents said before; `delete` removes it by their ids:
+        `document_id`, else the chunks' `source_id`, else their `file_path`. Names and directions are kept as
+        they are given. Relations of an entity with itself are left out and counted in the report's warnings.
+        Raises InvalidInput for what is no such graph; then nothing was changed.
+        """
+        documents = await asyncio.to_thread(graph_documents, graph, document_id)
+        return await self._insert_given(documents, tracking_id)
+
+    async def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
+        """Make documents durable as pending and return their tracking id; `work` or `resume` ingests them."""
+        self._check()
+        name = _tracking_id(tracking_id)
+        async with aclosing(groups_of(documents)) as groups:
+            async for group in groups:
+                await submit(self._workspace, group, name, claimed=False)
+        return name
+
+    async def work(
+        self, *, stop: asyncio.Event | None = None, until_empty: bool = False, poll: float = 0.2
+    ) -> InsertReport:
+        """Ingest what is pending and what comes, until `stop` is set (or, with `until_empty`, nothing is left).
+
+        Looks for new documents every `poll` seconds. Any number may work at once: none takes what another
+        has. Documents that failed are left to `resume`. The report tells of the last 1,000 documents.
+        """
+        optional("stop", stop, instance, kind=asyncio.Event)
+        flag("until_empty", until_empty)
+        number("poll", poll, above=0.0)
+        ingest = self._ingest(None, keep=1000)
+        stopping = stop or asyncio.Event()
+
+        async def claims() -> AsyncGenerator[Sequence[Claim]]:
+            while not stopping.is_set():
+                taken = await self._workspace.claim(64, failed=False)
+                if taken:
+                    yield taken
+                elif until_empty:
+                    return
+                else:
+                    await _first(stopping.wait(), poll)
+
+        return await ingest.run(claims())
+
+    async def resume(self, ids: Collection[str] | str | None = None) -> InsertReport:
+        """Ingest what is pending or has failed (or those of `ids`); only what is missing is paid for."""
+        wanted = optional("ids", ids, identifiers)
+        ingest = self._ingest(None)
+        tried: set[int] = set()
+
+        async def claims() -> AsyncGenerator[Sequence[Claim]]:
+            while taken := await self._workspace.claim(64, ids=wanted, failed=True, tried=tried):
+                tried.update(claim.sequence for claim in taken)
+                yield taken
+
+        return await ingest.run(claims())
+
+    async def retry(self, ids: Collection[str] | str | None = None) -> InsertReport:
+        """Ingest again what has failed or was cancelled (or those of `ids`); only what is missing is paid for."""
+        self._check()
+        wanted = optional("ids", ids, identifiers)
+        statuses = await (self._workspace.documents() if wanted is None else self._statuses(wanted))
+        return await self.resume([each.id for each in statuses if each.status is Status.FAILED])
+
+    async def _statuses(self, ids: Collection[str]) -> list[DocumentStatus]:
+        return list((await self._workspace.statuses(ids)).values())
+
+    async def cancel(
+        self, ids: Collection[str] | str | None = None, *, tracking_id: str | None = None
+    ) -> tuple[str, ...]:
+        """Stop what is being ingested or waits: some documents, those of a tracking id, or everything.
+
+        They count as failed, with an error that says so, whoever works on them, as soon as the calls that are
+        under way have come back; `resume` goes on with them, and what was paid for stays paid. Those that are
+        being committed already are committed. Returns the ids of the documents that were stopped.
+        """
+        self._check()
+        wanted = optional("ids", ids, identifiers)
+        optional("tracking_id", tracking_id, identifier)
+        return tuple(await self._workspace.cancel(wanted, tracking_id, CANCELLED))
+
+    async def _insert_given(
+        self, documents: Sequence[GivenDocument], tracking_id: str | None
+    ) -> InsertReport:
+        ingest = self._ingest(tracking_id)
+        await asyncio.to_thread(require_room, self._context, documents)
+        return await ingest.insert(documents)
+
+    def _ingest(
+        self, tracking_id: str | None, observer: Observer | None = None, *, keep: int | None = None
+    ) -> Ingest:
+        self._check()
+        context = self._context.derive(
+            meter=Meter(),
+            journal=self._workspace.journal,
+            observer=observer or self._context.observer,
+            priority=Priority.INGEST,
+        )
+        return Ingest(context, self._workspace, _tracking_id(tracking_id), keep=keep)
+
+
+def _tracking_id(given: str | None) -> str:
+    return new_tracking_id() if given is None else identifier("tracking_id", given)
+
+
+async def _first(wait: Any, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wait
+    except TimeoutError:
+        return

@@ -1,0 +1,174 @@
+"""Rank: passages by all that speaks for them together, without a model.
+
+A passage that answers the second half of a question often shares no word with it: what speaks for it is that a
+likely first passage leads to it, and that it has the words that the first one has not. Weights were fitted on
+three sets at once; docs/retrieval.md has the ablation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stateless_rag.stores.ids import id_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from stateless_rag.protocols import Links, Snapshot
+    from stateless_rag.retrieval.link import Named
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["WEIGHTS", "Ranked", "rank"]
+
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        "walk": 3.4,
+        "words": 0.7,
+        "vector": 2.3,
+        "title": 1.7,
+        "leads": 1.5,
+        "shared": 1.1,
+        "completes": 1.9,
+    }
+)
+"""What each kind of evidence weighs: the walk's share (its logarithm), BM25, cosine; that the question names the
+title; that a likely first passage names the title; that it shares a rare entity; and the question's words that the
+first one lacks, where they share one."""
+
+_DECADES = 7.0  # natural logarithms below the best share, from where on the walk says nothing
+_SHARPNESS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A passage with what speaks for it; `bridge` is the position of the entity that leads to it, -1 for none."""
+
+    id: int
+    score: float
+    parts: Mapping[str, float]
+    bridge: int
+
+
+def rank(
+    snapshot: Snapshot,
+    links: Links,
+    question: str,
+    chunks: Sequence[int],
+    evidence: Mapping[str, Mapping[int, float]],
+    named: Sequence[Named],
+) -> list[Ranked]:
+    """The chunks, best first, ties by id. `evidence` has scores by chunk for "walk", "words" and "vector"."""
+    if not chunks:
+        return []
+    ids = id_array(sorted(chunks))
+    columns = {name: _column(evidence[name], ids) for name in ("walk", "words", "vector")}
+    columns["walk"] = _logarithmic(columns["walk"])
+    columns["words"] = _scaled(columns["words"])
+    belief = columns["vector"] + 0.5 * columns["words"] + columns["walk"]
+    belief = np.exp((belief - belief.max()) / _SHARPNESS)
+    told = _Told.of(snapshot, links, ids, named)
+    shared, bridges = told.shared()
+    leads = told.leads()
+    idf, has = snapshot.coverage(question, ids.tolist(), snapshot.mask)
+    weights = idf / (idf.sum() or 1.0)
+    missing = (~has * weights) @ has.T.astype(np.float64)
+    completes = belief[:, None] * shared * missing
+    columns["title"] = told.titled
+    columns["leads"] = (belief[:, None] * leads).max(axis=0)
+    columns["shared"] = (belief[:, None] * shared).max(axis=0)
+    columns["completes"] = 4.0 * completes.max(axis=0)
+    best_first = (belief[:, None] * shared * (0.1 + missing)).argmax(axis=0)
+    parts = {name: (WEIGHTS[name] * column).round(6) for name, column in columns.items()}
+    scores = np.sum(list(parts.values()), axis=0).round(6)
+    order = np.lexsort((ids, -scores))
+    return [
+        Ranked(
+            int(ids[at]),
+            float(scores[at]),
+            MappingProxyType({name: float(column[at]) for name, column in parts.items() if column[at]}),
+            int(bridges[best_first[at], at]),
+        )
+        for at in order.tolist()
+    ]
+
+
+def _column(scores: Mapping[int, float], ids: NDArray[np.int64]) -> Floats:
+    return np.array([scores.get(id_, 0.0) for id_ in ids.tolist()])
+
+
+def _scaled(column: Floats) -> Floats:
+    most = column.max()
+    return column / most if most > 0 else column
+
+
+def _logarithmic(shares: Floats) -> Floats:
+    """1 for the best share, 0 for one that is e⁷ times less, or none."""
+    scaled = np.maximum(_scaled(shares), np.exp(-_DECADES))
+    return np.log(scaled) / _DECADES + 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What chunks tell of: `tells[i, j]` if chunk `i` is linked with the node at `nodes[j]`.
+
+    `rarity` is 1 for a node linked with one chunk and falls to 0 for one linked with all; nodes that the question
+    names bridge nothing and have 0. `title_at` is the column of each chunk's title, -1 without one, `titled` is
+    1 where the question names it.
+    """
+
+    nodes: NDArray[np.int64]
+    tells: NDArray[np.bool_]
+    rarity: Floats
+    title_at: NDArray[np.int64]
+    titled: Floats
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, links: Links, ids: NDArray[np.int64], named: Sequence[Named]) -> _Told:
+        positions = links.positions(ids)
+        known = np.flatnonzero(positions >= 0)
+        edges = links.edges(positions[known], snapshot.mask)
+        nodes, columns = np.unique(edges.targets, return_inverse=True)
+        tells = np.zeros((len(ids), len(nodes)), dtype=np.bool_)
+        tells[known[edges.owners], columns] = True
+        spread = np.maximum(links.chunk_counts(nodes, snapshot.mask), 1)
+        size = np.log(1.0 + max(1, snapshot.count("chunk")))
+        asked = id_array(found.position for found in named)
+        rarity = np.clip(np.log(1.0 + snapshot.count("chunk") / spread) / size, 0.0, 1.0)
+        rarity[np.isin(nodes, asked)] = 0.0
+        titles = [links.title(id_) for id_ in ids.tolist()]
+        title_nodes = links.positions(id_array(0 if title is None else title for title in titles))
+        title_nodes[[title is None for title in titles]] = -1
+        at = np.searchsorted(nodes, title_nodes)
+        at = np.where((title_nodes >= 0) & (at < len(nodes)), at, -1)
+        return cls(nodes, tells, rarity, at, np.isin(title_nodes, asked).astype(np.float64))
+
+    def shared(self) -> tuple[Floats, NDArray[np.int64]]:
+        """For each pair of chunks how rare the rarest node is that both tell of, and which; 0 and -1 for none."""
+        at = np.full((len(self.tells), len(self.tells)), -1, dtype=np.int64)
+        common = np.flatnonzero((self.tells.sum(axis=0) > 1) & (self.rarity > 0))
+        # The rarest last: it overwrites the others.
+        for column in common[np.lexsort((self.nodes[common], self.rarity[common]))].tolist():
+            rows = np.flatnonzero(self.tells[:, column])
+            at[rows[:, None], rows] = column
+        np.fill_diagonal(at, -1)
+        there = at >= 0
+        if not there.any():
+            return there.astype(np.float64), at
+        worth, which = np.where(there, self.rarity[at], 0.0), np.where(there, self.nodes[at], -1)
+        return worth, which
+
+    def leads(self) -> Floats:
+        """For each pair of chunks 1 if the first tells of the other's title, which the question does not name."""
+        usable = (self.title_at >= 0) & (self.titled == 0)
+        found = np.zeros((len(self.tells), len(self.tells)))
+        found[:, usable] = self.tells[:, self.title_at[usable]]
+        np.fill_diagonal(found, 0.0)
+        return found

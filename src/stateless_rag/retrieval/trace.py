@@ -1,0 +1,87 @@
+"""Trace: what search found, by name, as the steps have left it lying about; nothing is looked for again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stateless_rag.types import Seed, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from stateless_rag.protocols import Hit, Snapshot
+    from stateless_rag.types import Entity, Passage, Relation
+
+__all__ = ["Ranks", "relation_name", "traced"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """What search ranked, by row: seeds, and entities and relations before their budgets; `told` and `stated` are the
+    chunks of those that were kept. The passages it returns, and in `order` all chunks it ranked. `names` is what
+    seeds are called that are no entities.
+    """
+
+    entity_seeds: Sequence[Hit]
+    relation_seeds: Sequence[Hit]
+    chunk_seeds: Sequence[Hit]
+    entities: Mapping[int, Entity]
+    relations: Mapping[int, Relation]
+    told: Mapping[int, Sequence[int]]
+    stated: Mapping[int, Sequence[int]]
+    passages: Mapping[int, Passage]
+    order: Sequence[int]
+    names: Mapping[int, str]
+
+
+def relation_name(relation: Relation) -> str:
+    """How a relation is named in trails and seeds."""
+    return f"{relation.source}—{relation.target}"
+
+
+def traced(whole: Snapshot, snapshot: Snapshot, ranks: Ranks) -> Trace:
+    """The trace as search knows it; `snapshot` is the part of `whole` that the metadata filter lets in."""
+    chunks = {row: passage.chunk_id for row, passage in ranks.passages.items()}
+    return Trace(
+        id="",
+        revision=whole.revision,
+        models={},
+        chunks=whole.count("chunk"),
+        searched=snapshot.count("chunk"),
+        seeds=tuple(_seeds(snapshot, ranks, chunks)),
+        entities=tuple(ranks.entities.values()),
+        relations=tuple(ranks.relations.values()),
+        candidates=tuple(ranks.passages.values()),
+        entity_chunks={ranks.entities[row].key: _among(chunks, rows) for row, rows in ranks.told.items()},
+        relation_chunks={
+            _pair(ranks.relations[row]): _among(chunks, rows) for row, rows in ranks.stated.items()
+        },
+    )
+
+
+def _pair(relation: Relation) -> tuple[str, str]:
+    return relation.source_key, relation.target_key
+
+
+def _among(chunks: Mapping[int, str], rows: Iterable[int]) -> tuple[str, ...]:
+    """Those of the rows that are passages, in the passages' order."""
+    found = chunks.keys() & rows
+    return tuple(name for row, name in chunks.items() if row in found) if found else ()
+
+
+def _seeds(snapshot: Snapshot, ranks: Ranks, chunks: Mapping[int, str]) -> Iterable[Seed]:
+    for hit in ranks.entity_seeds:
+        if (entity := ranks.entities.get(hit.id)) is not None:
+            yield Seed(kind="entity", name=entity.name, score=hit.score)
+        elif hit.id in ranks.names:
+            yield Seed(kind="title", name=ranks.names[hit.id], score=hit.score)
+    for hit in ranks.relation_seeds:
+        if (relation := ranks.relations.get(hit.id)) is not None:
+            yield Seed(kind="relation", name=relation_name(relation), score=hit.score)
+    behind = [hit.id for hit in ranks.chunk_seeds if hit.id not in chunks]
+    others = snapshot.passages(behind) if behind else {}
+    names = {**chunks, **{row: passage.chunk_id for row, passage in others.items()}}
+    for hit in ranks.chunk_seeds:
+        if hit.id in names:
+            yield Seed(kind="chunk", name=names[hit.id], score=hit.score)

@@ -1,0 +1,184 @@
+"""What the modes walk and mix find: passages that a walk over the graph leads to, and why.
+
+link → walk → rank (in mode mix). No keywords are needed, so no LLM is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from stateless_rag.protocols import Hit
+from stateless_rag.retrieval.fuse import trails
+from stateless_rag.retrieval.link import keyword_nodes, named_nodes
+from stateless_rag.retrieval.rank import rank
+from stateless_rag.retrieval.seeds import chunk_seeds, fact_seeds, worded_chunks
+from stateless_rag.retrieval.walk import restart, walk
+from stateless_rag.stores.ids import id_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stateless_rag.protocols import Links, Snapshot, Vectors
+    from stateless_rag.retrieval.link import Named
+    from stateless_rag.retrieval.rank import Ranked
+    from stateless_rag.settings import QueryOptions
+    from stateless_rag.types import Passage
+
+__all__ = ["WALKING", "Walked", "walked"]
+
+WALKING = frozenset({"walk", "mix"})
+"""The modes that this is for."""
+
+_POOL = 50
+_DIRECT = 20
+_CHUNKS_EACH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """Seeds (entities and titles that the question names, facts, passages), the best passages by row, and the rows
+    of all that were ranked; `names` are those of the entities and titles.
+    """
+
+    entities: Sequence[Hit]
+    facts: Sequence[Hit]
+    chunks: Sequence[Hit]
+    passages: Mapping[int, Passage]
+    order: Sequence[int]
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seeds:
+    links: Links
+    named: Sequence[Named]
+    facts: Sequence[Hit]
+    near: Sequence[Hit]
+    worded: Sequence[Hit]
+
+
+def walked(
+    snapshot: Snapshot, question: str, vector: Vectors | None, options: QueryOptions, candidates: int
+) -> Walked:
+    """Find passages for a question. Without its `vector`, words and names alone lead there."""
+    seeds = _seeds(snapshot, question, vector, options)
+    direct = seeds.near or seeds.worded
+    mass = restart(snapshot, seeds.links, seeds.named, seeds.facts, direct)
+    shares = walk(seeds.links, mass, snapshot.mask)
+    ranked = _ranked(snapshot, question, vector, seeds, shares, options.mode)
+    order = list(dict.fromkeys([*(found.id for found in ranked), *shares]))
+    best = order[:candidates]
+    passages = _passages(snapshot, best, seeds, shares, {found.id: found for found in ranked})
+    entities = [Hit(found.id, 1.0) for found in seeds.named]
+    return Walked(
+        entities=entities,
+        facts=seeds.facts,
+        chunks=direct,
+        passages=_with_similarities(snapshot, passages, best, vector),
+        order=order,
+        names={found.id: found.name for found in seeds.named},
+    )
+
+
+def _seeds(snapshot: Snapshot, question: str, vector: Vectors | None, options: QueryOptions) -> _Seeds:
+    links = snapshot.links()
+    direct = replace(options, chunk_top_k=_DIRECT)
+    return _Seeds(
+        links=links,
+        named=_named(snapshot, links, question, options)[: options.top_k],
+        facts=() if vector is None else fact_seeds(snapshot, vector, options),
+        near=() if vector is None else chunk_seeds(snapshot, vector, direct),
+        worded=()
+        if options.mode == "walk" and vector is not None
+        else worded_chunks(snapshot, question, direct),
+    )
+
+
+def _named(snapshot: Snapshot, links: Links, question: str, options: QueryOptions) -> list[Named]:
+    """What the question names, or else the caller's keywords."""
+    found = named_nodes(snapshot, links, question)
+    return found or keyword_nodes(
+        snapshot, links, (*options.low_level_keywords, *options.high_level_keywords)
+    )
+
+
+def _ranked(
+    snapshot: Snapshot,
+    question: str,
+    vector: Vectors | None,
+    seeds: _Seeds,
+    shares: Mapping[int, float],
+    mode: str,
+) -> list[Ranked]:
+    """The best by the walk and the seeds, ranked by all evidence; none of them in mode walk."""
+    if mode == "walk":
+        return []
+    direct = (hit.id for hit in (*seeds.near, *seeds.worded))
+    pool = list(dict.fromkeys([*islice(shares, _POOL), *direct]))
+    evidence = {
+        "walk": shares,
+        "words": {hit.id: hit.score for hit in seeds.worded},
+        "vector": {} if vector is None else snapshot.similarities("chunk", vector, pool),
+    }
+    return rank(snapshot, seeds.links, question, pool, evidence, seeds.named)
+
+
+def _passages(
+    snapshot: Snapshot,
+    best: Sequence[int],
+    seeds: _Seeds,
+    shares: Mapping[int, float],
+    ranked: Mapping[int, Ranked],
+) -> Iterable[tuple[int, Passage]]:
+    """Passages by id, with their scores and trails."""
+    named = [found.id for found in seeds.named]
+    told = snapshot.entity_chunks(named, _CHUNKS_EACH) if named else {}
+    names = {found.id: found.name for found in seeds.named}
+    facts = [hit.id for hit in seeds.facts]
+    stated = snapshot.relation_chunks(facts, _CHUNKS_EACH) if facts else {}
+    relations = snapshot.relations(facts) if facts else {}
+    found_by = trails(
+        best,
+        ("vector", {hit.id for hit in seeds.near}),
+        [(names[row], chunks) for row, chunks in told.items()],
+        [(f"{relations[row].source}—{relations[row].target}", chunks) for row, chunks in stated.items()],
+    )
+    worded = {hit.id for hit in seeds.worded}
+    bridges = _bridges(snapshot, seeds.links, [ranked[id_] for id_ in best if id_ in ranked])
+    for place, (id_, passage) in enumerate(snapshot.passages(best).items(), start=1):
+        direct = [name for name, where in (("words", worded), ("walk", shares)) if id_ in where]
+        leading = [f"bridge:{bridges[id_]}"] if id_ in bridges else []
+        share = MappingProxyType({"walk": shares[id_]} if id_ in shares else {})
+        yield (
+            id_,
+            replace(
+                passage,
+                score=1 / place,
+                found_by=(*direct, *found_by[id_], *leading),
+                parts=ranked[id_].parts if id_ in ranked else share,
+            ),
+        )
+
+
+def _bridges(snapshot: Snapshot, links: Links, ranked: Sequence[Ranked]) -> Mapping[int, str]:
+    """For passages that others lead to, the name of the entity that both tell of."""
+    bridged = [found for found in ranked if found.bridge >= 0 and found.parts.get("shared")]
+    nodes = links.ids(id_array(found.bridge for found in bridged)).tolist()
+    entities = snapshot.entities(nodes)
+    return {
+        found.id: entities[node].name for found, node in zip(bridged, nodes, strict=True) if node in entities
+    }
+
+
+def _with_similarities(
+    snapshot: Snapshot,
+    passages: Iterable[tuple[int, Passage]],
+    best: Sequence[int],
+    vector: Vectors | None,
+) -> Mapping[int, Passage]:
+    near = {} if vector is None else snapshot.similarities("chunk", vector, best)
+    return {id_: replace(passage, similarity=near.get(id_)) for id_, passage in passages}

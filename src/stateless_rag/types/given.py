@@ -1,0 +1,75 @@
+"""What a caller says of a document that the stages would find out otherwise: its chunks, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from stateless_rag.types.documents import Document
+
+__all__ = ["Given", "GivenDocument", "Records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a chunk says, as it was given: entities as (name, type, description), relations as (source, target,
+    keywords, description).
+
+    `origin` begins the name of their generation. If the document's text is inserted alone later, what was
+    "given" is extracted anew; what is "imported" stays, because an extractor has read it before. A `generation`
+    is kept as it is: that of an extraction which another workspace has made, with the `error` that kept it from
+    finding anything.
+    """
+
+    entities: tuple[tuple[str, str, str], ...] = ()
+    relations: tuple[tuple[str, str, tuple[str, ...], str], ...] = ()
+    origin: Literal["given", "imported"] = "given"
+    generation: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The chunks of a document as (start, stop), and for each the records that it has, None to be extracted."""
+
+    spans: tuple[tuple[int, int], ...]
+    records: tuple[Records | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """In the form it is kept in until the document is committed."""
+        told = [
+            None if r is None else [r.entities, r.relations, r.origin, r.generation, r.error]
+            for r in self.records
+        ]
+        return {"spans": self.spans, "records": told}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Given:
+        """What `to_json` told."""
+        return cls(
+            tuple((start, stop) for start, stop in value["spans"]),
+            tuple(None if one is None else _records(*one) for one in value["records"]),
+        )
+
+
+def _records(
+    entities: list[list[str]],
+    relations: list[list[Any]],
+    origin: Literal["given", "imported"] = "given",
+    generation: str | None = None,
+    error: str | None = None,
+) -> Records:
+    return Records(
+        cast("tuple[tuple[str, str, str], ...]", tuple(map(tuple, entities))),
+        tuple((source, target, tuple(words), said) for source, target, words, said in relations),
+        origin,
+        generation,
+        error,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GivenDocument(Document):
+    """A document with what the caller says of it. Its chunks are cut nowhere else, however long they are."""
+
+    given: Given | None = field(default=None, kw_only=True)
