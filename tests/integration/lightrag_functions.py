@@ -22,8 +22,10 @@ DIMENSION = 32
 class Functions:
     """An LLM and an embedding function; they note what they are given, and how many calls ran at once."""
 
-    def __init__(self, latency: float = 0.0) -> None:
-        self.latency = latency
+    def __init__(self, together: int = 0) -> None:
+        """With `together` no call returns before so many have run at once."""
+        self.together = together
+        self.enough = asyncio.Event()
         self.calls: list[dict[str, Any]] = []
         self.running = 0
         self.most = 0
@@ -40,8 +42,10 @@ class Functions:
         self.calls.append({"prompt": prompt, "system": system_prompt, "stream": stream, **kwargs})
         self.running += 1
         self.most = max(self.most, self.running)
+        if self.running >= self.together:
+            self.enough.set()
         try:
-            await asyncio.sleep(self.latency)
+            await self.enough.wait() if self.together else await asyncio.sleep(0)
         finally:
             self.running -= 1
         if self.failing is not None:

@@ -318,3 +318,30 @@ async def test_a_commit_that_waits_for_summaries_is_served_before_chunks_that_wa
         assert not (await opened.insert(many)).failed
     # Had summaries to wait for their turn, sixty chunks would come before the first.
     assert asked.index("summarize") < 40, asked
+
+
+async def test_documents_that_are_there_are_settled_in_one_write_and_counted_once(tmp_path: Path) -> None:
+    async with engine(tmp_path) as opened:
+        await opened.insert(documents(50))
+        workspace: Any = opened._workspace
+        written = 0
+        write = workspace.write
+
+        def counting(*given: Any, **options: Any) -> Any:
+            nonlocal written
+            written += 1
+            return write(*given, **options)
+
+        workspace.write = counting
+        report = await opened.insert(documents(50))
+        assert all(document.unchanged for document in report.documents)
+        assert written <= 4, "as many writes as documents"
+        workspace.write = write
+        await opened.submit(documents(1))
+        await opened.submit([*documents(1), Document("Eve waits.", id="new")])
+        assert (await opened.describe()).documents == {
+            **dict.fromkeys(Status, 0),
+            Status.PROCESSED: 49,
+            Status.PENDING: 2,
+        }
+        assert len(await opened.documents()) == 51

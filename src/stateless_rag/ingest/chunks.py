@@ -40,7 +40,7 @@ class Chunks:
     async def prepare(
         self,
         claims: Sequence[Claim],
-        unchanged: Callable[[Work], Awaitable[None]],
+        unchanged: Callable[[Sequence[Work]], Awaitable[None]],
         fail: Callable[[Work, str], Awaitable[None]],
     ) -> None:
         """Cut the documents, and queue their new chunks; tell of those that nothing is to be done for."""
@@ -62,6 +62,7 @@ class Chunks:
                 return work, None
             return work, self._cut(work) if pieces is None else pieces
 
+        same: list[Work] = []
         for work, chunks in await asyncio.to_thread(lambda: list(map(cut, claims))):
             before = rows.get(work.claim.document_id, [])
             if isinstance(chunks, InvalidInput):
@@ -71,9 +72,11 @@ class Chunks:
             else:
                 work.chunks = tuple(row.chunk for row in before)
                 if _same_metadata(work.claim, documents[work.claim.document_id]):
-                    await unchanged(work)
+                    same.append(work)
                 else:
                     self._ready(work)
+        if same:
+            await unchanged(same)
 
     def _cut(self, work: Work) -> tuple[Chunk, ...] | InvalidInput:
         """A document's chunks; one that cannot be cut fails, and does not stop the others."""

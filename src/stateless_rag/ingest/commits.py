@@ -193,11 +193,12 @@ class Commits:
 
     # ---- documents that need no commit -----------------------------------------------------------------
 
-    async def unchanged(self, work: Work) -> None:
-        """Settle a document that is there already."""
-        await self._workspace.withdraw(self._workspace.superseded(work.claim))
-        self._reports.settle(work, Status.PROCESSED, "unchanged", Found(), unchanged=True)
-        await self._room.leave([work])
+    async def unchanged(self, works: Sequence[Work]) -> None:
+        """Settle documents that are there already."""
+        await self._workspace.withdraw([n for work in works for n in self._workspace.superseded(work.claim)])
+        for work in works:
+            self._reports.settle(work, Status.PROCESSED, "unchanged", Found(), unchanged=True)
+        await self._room.leave(works)
 
     async def fail(self, work: Work, message: str, holds: Found | None = None) -> None:
         """Record that a document failed; what was extracted of it stays in the journal."""

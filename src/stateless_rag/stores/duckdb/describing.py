@@ -22,9 +22,12 @@ def describe(workspace: DuckWorkspace, connection: Connection, own_file: Path, f
     record = workspace.record
     counts = workspace.select("counts") or [(0, 0, 0, 0)]
     documents, chunks, entities, relations = counts[0]
-    pending = workspace.select("pending_list")
+    # The newest submission of a document decides where it stands, also if an older version of it still answers.
+    newest = {row[1]: row for row in workspace.select("pending_list")}
+    if newest:
+        documents -= workspace.select("count_documents", list(newest))[0][0]
     stages = Counter(
-        workspace.stage(row[0]) or (Status.FAILED if row[6] else Status.PENDING) for row in pending
+        workspace.stage(row[0]) or (Status.FAILED if row[6] else Status.PENDING) for row in newest.values()
     )
     files = sum(path.stat().st_size for path in faiss.glob("*"))
     if record.placement == "own":

@@ -185,6 +185,9 @@ SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at FROM 
 SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at FROM {w}.documents
 WHERE id IN (SELECT unnest(?::VARCHAR[]))
 
+-- name: count_documents
+SELECT count(*) FROM {w}.documents WHERE id IN (SELECT unnest(?::VARCHAR[]))
+
 -- name: document_list
 SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents ORDER BY id
 
