@@ -23,7 +23,7 @@ from stateless_rag.retrieval.render import entity_line, relation_line
 from stateless_rag.stages.embed import embed_named, entity_text, relation_text
 from stateless_rag.stages.merge import present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
-from stateless_rag.text import chunk_row_id, digest, stable_id
+from stateless_rag.text import chunk_row_id, document_digest, stable_id
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
@@ -221,7 +221,7 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
         source=claim.source,
         metadata=claim.metadata,
         text=claim.text,
-        digest=digest("document", claim.text),
+        digest=document_digest(claim.text, cut=claim.given is not None and claim.given.cut),
         chunks=len(ready.chunks),
         tracking_id=claim.tracking_id,
         updated_at=now,

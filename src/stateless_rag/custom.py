@@ -68,7 +68,7 @@ def chunked_document(
         id=document_id,
         source=source,
         metadata={} if metadata is None else metadata,
-        given=Given(tuple(spans), (None,) * len(spans)),
+        given=Given(tuple(spans), (None,) * len(spans), cut=True),
     )
 
 

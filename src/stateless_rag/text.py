@@ -15,6 +15,7 @@ __all__ = [
     "chunk_row_id",
     "clean_text",
     "digest",
+    "document_digest",
     "entity_key",
     "normalize_name",
     "relation_key",
@@ -97,6 +98,11 @@ def relation_key(one: str, other: str) -> tuple[str, str]:
 def digest(*parts: str) -> str:
     """128 bits of BLAKE2b over the parts, each with its length, as 32 hex digits."""
     return blake2b(_with_lengths(parts), digest_size=16).hexdigest()
+
+
+def document_digest(text: str, *, cut: bool = False) -> str:
+    """What tells whether a document is the same again: its text, and whether its caller `cut` it."""
+    return digest("document, cut" if cut else "document", text)
 
 
 def stable_id(*parts: str) -> int:

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stateless_rag import ChunkSettings, Document, Engine, ExtractSettings, Limits, Settings, Status
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.settings import CallSettings
@@ -121,3 +123,29 @@ async def test_retry_leaves_alone_what_has_not_failed(tmp_path: Path) -> None:
         assert [document.id for document in report.documents] == ["stopped"]
         assert (await engine.document_status("waits")).status is Status.PENDING
         assert (await engine.retry()).documents == ()
+
+
+@pytest.mark.parametrize("by", ["id", "first", "second"])
+async def test_a_newer_version_that_waits_is_stopped_too_or_alone(tmp_path: Path, by: str) -> None:
+    llm = Gated()
+    async with opened(tmp_path, llm) as engine:
+        run = asyncio.create_task(engine.insert(Document(LONG, id="a"), tracking_id="first"))
+        await until_asked(llm, 2)
+        await engine.submit(Document("Cid met Dan.", id="a"), tracking_id="second")
+        stopped = await engine.cancel("a") if by == "id" else await engine.cancel(tracking_id=by)
+        assert stopped == ("a",)
+        llm.gate.set()
+        report = await run
+        if by == "first":  # the newer version goes on
+            assert report.documents[0].status is Status.FAILED
+            await engine.work(until_empty=True)
+            assert (await engine.document("a")).text == "Cid met Dan."
+            return
+        asked = len(llm.asked)
+        await engine.work(until_empty=True)
+        assert len(llm.asked) == asked, "what was stopped was worked on"
+        assert (await engine.document_status("a")).status is Status.FAILED
+        old = await engine.document("a")
+        assert (old is None) if by == "id" else (old.text == LONG)
+        assert (await engine.retry()).counts == {Status.PROCESSED: 1}
+        assert (await engine.document("a")).text == "Cid met Dan."

@@ -240,3 +240,31 @@ async def test_an_ordinary_text_replaces_what_was_given(tmp_path: Path) -> None:
     async with opened(tmp_path / "other", DeterministicLLM()) as engine:
         await engine.insert(Document("Ada met Babbage.", id="d"))
         assert await dump(engine) == after
+
+
+@pytest.mark.parametrize("chunks", [["Ada met Babbage."], []])
+async def test_an_ordinary_text_is_cut_anew_where_its_caller_had_cut_it(
+    tmp_path: Path, chunks: list[str]
+) -> None:
+    text = "Ada met Babbage. Marie Curie lived in Paris."
+    async with opened(tmp_path / "one", DeterministicLLM()) as engine:
+        await engine.insert_chunks(chunks, text=text, document_id="d")
+        (document,) = (await engine.insert(Document(text, id="d"))).documents
+        assert not document.unchanged
+        assert await engine.entity("Marie Curie") is not None
+        after = await dump(engine)
+        (document,) = (await engine.insert(Document(text, id="d"))).documents
+        assert document.unchanged
+    async with opened(tmp_path / "other", DeterministicLLM()) as engine:
+        await engine.insert(Document(text, id="d"))
+        assert await dump(engine) == after
+
+
+async def test_a_cut_of_the_callers_outlives_export_and_import(tmp_path: Path) -> None:
+    async with opened(tmp_path / "one", DeterministicLLM()) as engine:
+        await engine.insert_chunks(["Ada met"], text="Ada met Babbage.", document_id="d")
+        await engine.export(tmp_path / "all.jsonl")
+        before = await dump(engine)
+    async with opened(tmp_path / "other", DeterministicLLM()) as engine:
+        await engine.import_jsonl(tmp_path / "all.jsonl")
+        assert await dump(engine) == before

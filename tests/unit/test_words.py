@@ -90,6 +90,22 @@ def test_a_chunk_that_comes_back_is_found_again() -> None:
     assert hits(index.apply({1: "ada"}, NONE), "ada") == hits(index_of({1: "ada", 2: "loom"}), "ada")
 
 
+def test_an_index_made_in_steps_covers_what_one_made_at_once_does() -> None:
+    chance = random.Random(7)
+    told = ["ada", "babbage", "engine", "loom", "notes", "weaver", "card"]
+    texts = {chance.randrange(-(10**9), 10**9): " ".join(chance.sample(told, 3)) for _ in range(60)}
+    ids = np.array(sorted(texts), dtype=np.int64)
+    stepwise = WordIndex()
+    for id_, text in texts.items():
+        stepwise = stepwise.apply({id_: text}, NONE)
+        stepwise.search("ada", 1)
+    whole = index_of(texts)
+    for question in ("ada loom", "card weaver notes", "engine"):
+        assert hits(stepwise, question) == hits(whole, question)
+        for one, other in zip(stepwise.coverage(question, ids), whole.coverage(question, ids), strict=True):
+            assert np.array_equal(one, other)
+
+
 def test_coverage_tells_which_chunks_have_which_words() -> None:
     index = index_of({1: "ada loom", 2: "loom"}).apply({3: "engine"}, NONE)
     idf, has = index.coverage("ada engine loom", np.array([3, 1, 99]))

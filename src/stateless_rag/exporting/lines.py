@@ -14,6 +14,7 @@ import numpy as np
 
 from stateless_rag.checks import (
     choice,
+    flag,
     identifier,
     iterable,
     json_object,
@@ -291,7 +292,7 @@ def _brought(row: Mapping[str, Any], chunks: list[Mapping[str, Any]], dimension:
         id=row["id"],
         source=row.get("source"),
         metadata=row.get("metadata") or {},
-        given=Given(tuple(spans), tuple(records)),
+        given=Given(tuple(spans), tuple(records), cut=flag("cut", row.get("cut", False))),
     )
     return Brought(document, vectors)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from stateless_rag.text import digest
+from stateless_rag.text import digest, document_digest
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import ChunkRow, DocumentRow
@@ -86,8 +86,8 @@ def relation_row(relation: Relation, told: Told) -> ExportRow:
 
 
 def document_row(row: DocumentRow) -> ExportRow:
-    """A committed document."""
-    return {
+    """A committed document. `cut` is there, and true, if its caller cut it in a way of its own."""
+    told: ExportRow = {
         "kind": "document",
         "id": row.id,
         "source": row.source,
@@ -95,6 +95,7 @@ def document_row(row: DocumentRow) -> ExportRow:
         "text": row.text,
         "chunks": row.chunks,
     }
+    return told | {"cut": True} if row.digest == document_digest(row.text, cut=True) else told
 
 
 def chunk_row(

@@ -12,7 +12,7 @@ from stateless_rag.ingest.given import given_extraction, is_kept, records_of
 from stateless_rag.ingest.work import Work
 from stateless_rag.stages.chunk import chunk, chunk_at
 from stateless_rag.stages.extract import extract_one
-from stateless_rag.text import chunk_row_id, digest
+from stateless_rag.text import chunk_row_id, document_digest
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
@@ -152,7 +152,7 @@ def _same(
     rows: Sequence[ChunkRow],
 ) -> bool:
     """Whether the document is there already, and whole; `pieces` are its chunks if its caller says which."""
-    if known.digest != digest("document", claim.text):
+    if known.digest != document_digest(claim.text, cut=claim.given is not None and claim.given.cut):
         return False
     if pieces is not None and (isinstance(pieces, InvalidInput) or list(pieces) != [r.chunk for r in rows]):
         return False

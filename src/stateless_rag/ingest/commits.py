@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stateless_rag.commit import Batch, Outdated, Ready, commit
 from stateless_rag.errors import ProviderError, ProviderRateLimited, ProviderTimeout, ProviderUnavailable
 from stateless_rag.ingest.reports import Found, found
-from stateless_rag.text import digest
+from stateless_rag.text import document_digest
 from stateless_rag.types import Status
 
 if TYPE_CHECKING:
@@ -139,7 +139,12 @@ class Commits:
             rows = basis.document_rows([work.claim.document_id for work in withdrawn])
             there = {(row.id, row.digest) for row in rows.values()}
             claims = [work.claim for work in withdrawn]
-            return {c.sequence for c in claims if (c.document_id, digest("document", c.text)) not in there}
+            return {
+                claim.sequence
+                for claim in claims
+                if (claim.document_id, document_digest(claim.text)) not in there
+                and (claim.document_id, document_digest(claim.text, cut=True)) not in there
+            }
 
         return await self._workspace.read_basis(look)
 

@@ -112,7 +112,7 @@ class _Segment:
         places: NDArray[np.int32],
         counts: NDArray[np.int32],
     ) -> _Segment:
-        order = np.argsort(rows, kind="stable")
+        order = np.lexsort((places, rows))  # `coverage` looks chunks up among the places of a word
         bounds = np.searchsorted(rows[order], np.arange(len(words) + 1))
         alive = np.ones(len(ids), dtype=np.bool_)
         return cls(ids, lengths, alive, words, bounds, places[order], counts[order])

@@ -30,10 +30,14 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The chunks of a document as (start, stop), and for each the records that it has, None to be extracted."""
+    """The chunks of a document as (start, stop), and for each the records that it has, None to be extracted.
+
+    `cut`: the caller cut it in a way of its own, so the text inserted alone later is cut anew.
+    """
 
     spans: tuple[tuple[int, int], ...]
     records: tuple[Records | None, ...]
+    cut: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """In the form it is kept in until the document is committed."""
@@ -41,7 +45,7 @@ class Given:
             None if r is None else [r.entities, r.relations, r.origin, r.generation, r.error]
             for r in self.records
         ]
-        return {"spans": self.spans, "records": told}
+        return {"spans": self.spans, "records": told, "cut": self.cut}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Given:
@@ -49,6 +53,7 @@ class Given:
         return cls(
             tuple((start, stop) for start, stop in value["spans"]),
             tuple(None if one is None else _records(*one) for one in value["records"]),
+            cut=value["cut"],
         )
 
 

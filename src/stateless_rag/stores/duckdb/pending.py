@@ -183,27 +183,31 @@ class Pending:
     def cancel(self, ids: Collection[str] | None, tracking_id: str | None) -> tuple[list[str], list[int]]:
         """Stop the documents (all, without `ids`) whose newest submission has not failed; returns their ids.
 
-        Those that somebody works on are marked: `is_cancelled` tells so until they are let go. The submissions
-        that nobody works on are taken, and returned too: they are to be failed.
+        Those that somebody works on are marked: `is_cancelled` tells so until they are let go. The others have
+        failed from now on, and are returned too: their rows are to say so. With a tracking id only its submissions.
         """
-        stopped, taken = [], []
+        stopped, failed = [], []
         for id_ in list(self._documents) if ids is None else ids:
             document = self._documents.get(id_)
             if document is None or not document.sequences:
                 continue
-            newest = document.sequences[-1] if document.working is None else document.working
-            submission = self._submissions.get(newest)
-            if submission is None or (submission.failed and document.working is None):
-                continue
-            if tracking_id is not None and tracking_id not in self._tracks_of(document):
-                continue
-            stopped.append(id_)
-            if document.working is None:
-                self.take(id_, newest)
-                taken.append(newest)
-            else:
-                self._cancelled.add(newest)
-        return stopped, taken
+            # The newest counts, and what is worked on may be older.
+            chosen = [
+                sequence
+                for sequence in sorted({document.sequences[-1], document.working or document.sequences[-1]})
+                if (submission := self._submissions.get(sequence)) is not None
+                and tracking_id in (None, submission.tracking_id)
+                and (sequence == document.working or not submission.failed)
+            ]
+            if chosen:
+                stopped.append(id_)
+            for sequence in chosen:
+                if sequence == document.working:
+                    self._cancelled.add(sequence)
+                else:
+                    self.fail(sequence)
+                    failed.append(sequence)
+        return stopped, failed
 
     def is_cancelled(self, sequence: int) -> bool:
         """Whether who works on a submission should stop."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.errors import StoreError
 from stateless_rag.protocols import Claim
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.journal import settled
@@ -128,26 +127,12 @@ class DocumentQueue:
 
     async def cancel(self, ids: Collection[str] | None, tracking_id: str | None, error: str) -> Sequence[str]:
         with self._lock:
-            stopped, taken = self._pending.cancel(ids, tracking_id)
-        if not taken:
-            return stopped
-        values = [json.dumps([{"error": error}], ensure_ascii=False), self._wall(), taken]
-        statement = self._workspace.sql["cancel_pending"]
-
-        def committed(_: object) -> None:
-            with self._lock:
-                for sequence in taken:
-                    self._pending.fail(sequence)
-
-        try:
-            await settled(
-                self._workspace.write(
-                    Write(lambda cursor: cursor.execute(statement, values).fetchall(), committed)
-                )
-            )
-        except StoreError:
-            self.release(taken)
-            raise
+            stopped, failed = self._pending.cancel(ids, tracking_id)
+        if failed:  # if this cannot be written they are pending again when the workspace is opened again
+            values = [json.dumps([{"error": error}], ensure_ascii=False), self._wall(), failed]
+            statement = self._workspace.sql["cancel_pending"]
+            write = Write(lambda cursor: cursor.execute(statement, values).fetchall())
+            await settled(self._workspace.write(write))
         return stopped
 
     def is_cancelled(self, sequence: int) -> bool:
