@@ -17,7 +17,6 @@ from stateless_rag.calls import vector_digest
 from stateless_rag.counting import count_lines
 from stateless_rag.errors import CommitConflict
 from stateless_rag.folding import Changed, Folding, fold_changes, fold_curation
-from stateless_rag.limits import Priority
 from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
 from stateless_rag.retrieval.render import entity_line, relation_line
 from stateless_rag.stages.embed import embed_named, entity_text, relation_text
@@ -104,13 +103,10 @@ class _Plan:
 
 async def commit(context: Context, workspace: Workspace, batch: Batch) -> Committed:
     """Commit a batch, without documents that were withdrawn (deleted) in the meantime.
-
-    Its provider calls go ahead of other ingestion's: what is extracted waits for the commits before it.
     Raises ProviderError if a summary or an embedding fails, and Outdated if a document must be prepared again;
     then nothing was changed.
     """
-    ahead = context.derive(priority=min(context.priority, Priority.COMMIT))
-    return await _attempts(context)(_attempt, ahead, workspace, batch)
+    return await _attempts(context)(_attempt, context, workspace, batch)
 
 
 def _attempts(context: Context) -> AsyncRetrying:

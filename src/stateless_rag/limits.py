@@ -32,11 +32,13 @@ _SMOOTHING = 0.2
 
 
 class Priority(IntEnum):
-    """Who goes first: all that wait for a query, then what a commit waits for, then what else is ingested."""
+    """Who goes first. All that wait for a query go ahead of all that wait for ingestion.
+
+    Summaries wait with the chunks: going ahead, they would make commits smaller and cost a third more calls.
+    """
 
     QUERY = 0
-    COMMIT = 1
-    INGEST = 2
+    INGEST = 1
 
 
 class Limits:

@@ -303,23 +303,6 @@ async def test_more_summaries_than_the_queue_takes_are_asked_for_a_few_at_a_time
     assert len(waiting) > 60 and max(waiting) <= 4
 
 
-async def test_a_commit_that_waits_for_summaries_is_served_before_chunks_that_wait(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    class Noting(DeterministicLLM):
-        async def complete(self, request: LLMRequest) -> LLMReply:
-            asked.append(request.purpose)
-            await asyncio.sleep(0.002)
-            return await super().complete(request)
-
-    many = [Document(f"Alice met Bob{n} in Town{n}.", id=f"d{n:04}") for n in range(60)]
-    ingest = IngestSettings(commit_chunks=10)
-    async with engine(tmp_path, llm=Noting(), limits=Limits(llm=1), ingest=ingest) as opened:
-        assert not (await opened.insert(many)).failed
-    # Had summaries to wait for their turn, sixty chunks would come before the first.
-    assert asked.index("summarize") < 40, asked
-
-
 async def test_documents_that_are_there_are_settled_in_one_write_and_counted_once(tmp_path: Path) -> None:
     async with engine(tmp_path) as opened:
         await opened.insert(documents(50))

@@ -133,13 +133,12 @@ async def test_a_workspace_that_asks_again_and_again_alternates_with_a_full_queu
     assert last <= 25
 
 
-async def test_queries_go_ahead_of_commits_and_both_of_other_ingestion() -> None:
-    priorities = {"q": Priority.QUERY, "c": Priority.COMMIT, "i": Priority.INGEST}
+async def test_queries_go_ahead_of_ingestion() -> None:
     crowd = Crowd(Limits(llm=1))
     await crowd.join("holder")
-    for name in ("i1", "c1", "i2", "q1", "i3", "c2", "q2"):
-        await crowd.join(name, name, priorities[name[0]])
-    assert await crowd.drain() == ["holder", "q1", "q2", "c1", "c2", "i1", "i2", "i3"]
+    for name in ("i1", "i2", "q1", "i3", "q2"):
+        await crowd.join(name, name, Priority.QUERY if name[0] == "q" else Priority.INGEST)
+    assert await crowd.drain() == ["holder", "q1", "q2", "i1", "i2", "i3"]
 
 
 async def test_newcomers_do_not_overtake_those_who_wait() -> None:
