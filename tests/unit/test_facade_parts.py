@@ -135,9 +135,10 @@ def test_the_warning_points_to_the_caller(tmp_path: Path) -> None:
 
 
 def test_usual_arguments_are_quiet() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         made(tiktoken_model_name="gpt-4o", vector_storage="FaissVectorDBStorage", max_parallel_insert=8)
+    assert caught == []
 
 
 def test_arguments_become_settings() -> None:

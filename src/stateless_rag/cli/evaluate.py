@@ -91,30 +91,38 @@ def evaluate(
     chosen, output = configuration(context, None, offline=offline), Output(as_json=as_json)
 
     async def command() -> Exit:
-        names = chosen_modes([name for part in modes or () for name in part.replace(",", " ").split()])
-        dataset = read_dataset(folder, questions)
-        recorded = _recorded(dataset, folder, retrieved or (), output)
-        model = _embedder(embedder, chosen, output)
-        async with AsyncExitStack() as stack:
-            close = getattr(model, "close", None)
-            if close is not None:
-                stack.push_async_callback(close)
-            root = stack.enter_context(_root(keep))
-            found = await _shown(output, dataset, root, model, names, recorded)
-        _tell(found, output)
-        if out is not None:
-            _write(found, out, output)
-        return Exit.OK
-
-    async def checked() -> Exit:
         try:
-            return await command()
+            names = chosen_modes([name for part in modes or () for name in part.replace(",", " ").split()])
+            dataset = read_dataset(folder, questions)
+            recorded = _recorded(dataset, folder, retrieved or (), output)
+            model = _embedder(embedder, chosen, output)
+            found = await _measured(output, dataset, keep, model, names, recorded)
+            _tell(found, output)
+            if out is not None:
+                _write(found, out, output)
         except InvalidInput as error:
             output.error(str(error))
             return Exit.USAGE
+        return Exit.OK
 
     again = "" if keep is None else " What was ingested is kept; run the same command again."
-    execute(output, checked, interrupted=f"Interrupted.{again}")
+    execute(output, command, interrupted=f"Interrupted.{again}")
+
+
+async def _measured(
+    output: Output,
+    dataset: Dataset,
+    keep: Path | None,
+    embedder: Embedder,
+    modes: Sequence[str],
+    recorded: Sequence[RecordedArm],
+) -> Evaluation:
+    """Measure, in a folder that is kept or deleted, and close the embedder."""
+    async with AsyncExitStack() as stack:
+        close = getattr(embedder, "close", None)
+        if close is not None:
+            stack.push_async_callback(close)
+        return await _shown(output, dataset, stack.enter_context(_root(keep)), embedder, modes, recorded)
 
 
 async def _shown(

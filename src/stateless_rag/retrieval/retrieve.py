@@ -71,20 +71,25 @@ def begin(context: Context, options: QueryOptions) -> Context:
     return context.derive(priority=Priority.QUERY, deadline=deadline, meter=Meter(), trace_id=name)
 
 
+def _with_threshold(context: Context, options: QueryOptions) -> QueryOptions:
+    """The options with the embedder's own least similarity, if the caller wants no other."""
+    if options.min_similarity is not None:
+        return options
+    return replace(options, min_similarity=getattr(context.embedder, "min_similarity", None))
+
+
 async def retrieve(
     context: Context, read: Read, question: str, options: QueryOptions, *, expect: str | None = None
 ) -> Retrieval:
     """Find what answers a question. The only LLM call is that for keywords, in the modes that use them.
 
     `read` runs a function on a snapshot of the workspace. What becomes of the document `expect` is told in the
-    trace. Raises InvalidInput, ProviderError (with
-    `on_provider_error="degrade"` the steps fall back instead, and `degraded` says so), Overloaded,
-    DeadlineExceeded.
+    trace. Raises InvalidInput, ProviderError (with `on_provider_error="degrade"` the steps fall back instead, and
+    `degraded` says so), Overloaded, DeadlineExceeded.
     """
     question = checked_question(question, options)
     context = begin(context, options)
-    if options.min_similarity is None:
-        options = replace(options, min_similarity=getattr(context.embedder, "min_similarity", None))
+    options = _with_threshold(context, options)
     if options.mode == "bypass":
         return await _bypassed(context, read, question, options, expect)
     if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying
