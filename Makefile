@@ -2,7 +2,8 @@
 # make test    the tests             make soak     the long ones, and the laws ten times as often
 # make check   lint, types, rules    make format   write the code as the linter wants it
 # make clean   remove what make made
-# make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes hours
+# make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes an hour and more,
+#                   make bench-full BENCH_ARGS=--resume goes on where it was cut off
 # make bench-env    install what they need   make bench-micro    time the inner loops
 # make bench-quality    recall of every mode on the sets beside the project, into docs/quality.md
 
@@ -11,6 +12,7 @@ BIN := $(VENV)/bin
 BASELINE := .venv-baseline
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
@@ -44,7 +46,7 @@ bench: bench-env
 	$(BIN)/python -m bench run quick
 
 bench-full: bench-env
-	$(BIN)/python -m bench run full --page docs/benchmarks.md
+	$(BIN)/python -m bench run full --page docs/benchmarks.md --scratch bench-data $(BENCH_ARGS)
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group bench
@@ -54,7 +56,7 @@ bench-micro: bench-env
 	$(BIN)/python -m pytest bench/micro -p no:xdist $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) $(BASELINE) demo-data build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(BASELINE) demo-data bench-data build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find src tests examples scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install: $(INSTALLED)

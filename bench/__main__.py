@@ -26,6 +26,13 @@ def main() -> None:
     run.add_argument("--only", nargs="+", default=(), choices=[each.name for each in workloads()])
     run.add_argument("--arms", nargs="+", default=())
     run.add_argument("--out", type=Path, help="a folder; by default docs/benchmarks/quick or full")
+    run.add_argument(
+        "--resume", action="store_true", help="keep what its results.json has, run what it lacks"
+    )
+    run.add_argument(
+        "--scratch", type=Path, help="a folder that keeps what runs start from for the next time"
+    )
+    run.add_argument("--minutes", type=float, help="begin no run after so many; --resume goes on from there")
     write = commands.add_parser("report", help="write tables and plots anew from a folder's results.json")
     write.add_argument("out", type=Path)
     for command in (run, write):
@@ -37,14 +44,34 @@ def main() -> None:
     if given.command == "run":
         here = machine()
         runs = plan(given.scale, given.only, given.arms)
+        known = _known(results) if given.resume else []
+        done = {(each.run.case, each.run.repetition) for each in known}
+        runs = [each for each in runs if (each.case, each.repetition) not in done]
         print(
             f"{len(runs)} runs on {here.processor}, {here.cores} cores, {here.memory_gib} GiB; {here.commit}"
         )
         seconds = _QUICK_SECONDS if given.scale == "quick" else math.inf
-        run_all(runs, here, results, lambda line: print(line, flush=True), seconds=seconds)
+        run_all(
+            runs,
+            here,
+            results,
+            lambda line: print(line, flush=True),
+            known=known,
+            scratch=given.scratch,
+            seconds=min(seconds, (given.minutes or math.inf) * 60),
+        )
     read = json.loads(results.read_text(encoding="utf-8"))
     outcomes = [Outcome.from_json(each) for each in read["outcomes"]]
     print(report(Machine(**read["machine"]), outcomes, out, given.page))
+
+
+def _known(results: Path) -> list[Outcome]:
+    """What an earlier sitting brought; what failed is tried again."""
+    if not results.exists():
+        return []
+    read = json.loads(results.read_text(encoding="utf-8"))
+    outcomes = (Outcome.from_json(each) for each in read["outcomes"])
+    return [each for each in outcomes if each.status == "ok"]
 
 
 if __name__ == "__main__":

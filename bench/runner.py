@@ -10,15 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import stateless_rag
 from bench.encoding import encoding_folder
-from bench.runs import OURS, Machine, Outcome, Run
+from bench.runs import BASELINE, OURS, Machine, Outcome, Run
 from bench.server import serving
 from bench.workloads import workload
 
@@ -31,27 +32,32 @@ _ERROR_LINES = 3
 
 
 def run_all(
-    runs: Iterable[Run],
+    runs: Sequence[Run],
     machine: Machine,
     results: Path,
     tell: Callable[[str], None],
     *,
+    known: Sequence[Outcome] = (),
+    scratch: Path | None = None,
     seconds: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Outcome]:
     """Run them in order; `results` holds the machine and every outcome so far at any time.
 
-    After so many `seconds` in all, what runs is ended and what is left is not begun.
+    What is `known` of other runs stays, in front. `scratch` keeps what runs start from for the next time. After
+    so many `seconds` in all, what runs is ended and what is left is not begun.
     """
-    outcomes: list[Outcome] = []
+    outcomes = list(known)
     end = clock() + seconds
-    with Runner.in_temporary_folder() as runner:
+    with Runner.in_folder(scratch) as runner:
         for run in runs:
+            started = datetime.now(UTC).isoformat(timespec="seconds")
             left = end - clock()
             if left > 0:
-                outcome = runner.run(replace(run, limit=min(run.limit, left)))
+                outcome = replace(runner.run(replace(run, limit=min(run.limit, left))), run=run)
             else:
                 outcome = Outcome(run=run, status="time limit", error=f"{seconds:g} s for all runs were over")
+            outcome = replace(outcome, commit=machine.commit, started=started)
             outcomes.append(outcome)
             tell(_line(outcome))
             _write(results, {"machine": asdict(machine), "outcomes": [asdict(each) for each in outcomes]})
@@ -67,10 +73,19 @@ class Runner:
 
     @classmethod
     @contextmanager
-    def in_temporary_folder(cls) -> Iterator[Runner]:
-        """A runner whose folder is deleted when the block ends."""
-        with tempfile.TemporaryDirectory(prefix="stateless-rag-bench-") as folder:
-            scratch = Path(folder)
+    def in_folder(cls, folder: Path | None) -> Iterator[Runner]:
+        """A runner in that folder, which keeps what the baseline wrote, or in one that is deleted at the end."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in set(folder.glob("*")) - set(folder.glob(f"prepared-{BASELINE}-*")):
+                # What this engine wrote may be another commit's, what failed may go well this time.
+                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        with (
+            tempfile.TemporaryDirectory(prefix="stateless-rag-bench-")
+            if folder is None
+            else nullcontext(folder)
+        ) as given:
+            scratch = Path(given).resolve()
             yield cls(scratch, encoding_folder(scratch / "encodings"))
 
     def run(self, run: Run) -> Outcome:
@@ -83,7 +98,11 @@ class Runner:
                 if isinstance(prepared, Outcome):
                     return prepared
                 shutil.copytree(prepared, folder, dirs_exist_ok=True)
-            return self._phase(run, "measure", folder, run.limit)
+            outcome = self._phase(run, "measure", folder, run.limit)
+            left = self.scratch / f"prepared-{chosen.prepared_by(run)}"
+            if outcome.status == "ok" and chosen.leaves(run) and not left.exists():
+                folder.rename(left)
+            return outcome
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

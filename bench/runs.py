@@ -60,12 +60,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a run. `values` are numbers by name (empty unless `status` is "ok")."""
+    """What came of a run. `values` are numbers by name (empty unless `status` is "ok").
+
+    `commit` and `started` say which code was run and when: results may be gathered in several sittings.
+    """
 
     run: Run
     status: Literal["ok", "failed", "time limit"]
     values: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    commit: str = ""
+    started: str = ""
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Outcome:

@@ -29,7 +29,7 @@ class Workload:
     """One kind of work. `measure` runs in a process of its own and gives numbers by name.
 
     `prepare` runs before it, in another, on the folder that `measure` then gets a copy of; runs of one
-    `prepared_by` share it.
+    `prepared_by` share it. Where `leaves` is true of a run, the folder it leaves is what `prepare` would make.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Workload:
     measure: Phase
     prepare: Phase | None = None
     prepared_by: Callable[[Run], str] = lambda run: f"{run.arm}-{run.corpus}-{run.size}"
+    leaves: Callable[[Run], bool] = lambda _: False
 
 
 def workloads() -> tuple[Workload, ...]:

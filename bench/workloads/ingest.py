@@ -41,16 +41,17 @@ def _plan(scale: Scale) -> Sequence[Run]:
     runs: list[Run] = []
     for repetition in range(1, 2 if scale == "quick" else 4):
         for size, limit in limits.items():
-            # Once is enough where the baseline takes ten minutes, or in a quick run.
-            once = size == max(limits)
-            arms = [OURS] if once and repetition > 1 else [OURS, BASELINE]
-            if repetition == 1 and (once or scale == "full"):
+            arms = [OURS]
+            # Where the baseline takes minutes, once is enough.
+            if repetition == 1 or size == min(limits):
+                arms.append(BASELINE)
+            if repetition == 1 and (scale == "full" or size == max(limits)):
                 arms.append(BASELINE_FAISS)
             runs += [
                 Run(workload=_NAME, arm=arm, size=size, repetition=repetition, limit=limit) for arm in arms
             ]
         runs += [Run(workload=_NAME, arm=OURS, size=size, repetition=repetition) for size in alone]
-    over_http = limits.items() if scale == "full" else [max(limits.items())]
+    over_http = [max(limits.items())] if scale == "quick" else sorted(limits.items())[:2]
     for size, limit in over_http:
         runs += [
             Run(workload=_NAME, arm=arm, size=size, transport="http", limit=limit) for arm in (OURS, BASELINE)
@@ -58,4 +59,8 @@ def _plan(scale: Scale) -> Sequence[Run]:
     return runs
 
 
-WORKLOAD = Workload(name=_NAME, plan=_plan, measure=ingest)
+def _leaves(run: Run) -> bool:
+    return run.transport == "in-process" and run.placement == "root" and not run.variant
+
+
+WORKLOAD = Workload(name=_NAME, plan=_plan, measure=ingest, leaves=_leaves)

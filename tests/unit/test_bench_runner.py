@@ -154,3 +154,41 @@ def test_children_get_nothing_of_the_callers_settings(
     for run in (RUN, replace(RUN, arm=BASELINE)):
         assert not {"OPENAI_API_KEY", "MAX_ASYNC_LLM"} & runner._environment(run).keys()
     assert "TIKTOKEN_CACHE_DIR" in runner._environment(replace(RUN, arm=BASELINE))
+
+
+def test_what_an_ingest_leaves_is_what_later_runs_start_from(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[str] = []
+    phase = Runner._phase
+
+    def noted(self: Runner, run: Run, name: Any, folder: Path, limit: float) -> Outcome:
+        phases.append(name)
+        return phase(self, run, name, folder, limit)
+
+    monkeypatch.setattr(Runner, "_phase", noted)
+    assert runner.run(RUN).status == "ok"
+    assert runner.run(replace(RUN, workload="deletion", count=2)).status == "ok"
+    assert phases == ["measure", "measure"]
+
+
+def test_a_kept_folder_keeps_what_the_baseline_wrote_alone(tmp_path: Path) -> None:
+    names = ["prepared-lightrag-2wiki-9", "prepared-lightrag-faiss-2wiki-9", "prepared-stateless-rag-2wiki-9"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / "failed-lightrag-2wiki-8.json").write_text("{}")
+    with Runner.in_folder(tmp_path):
+        kept = sorted(path.name for path in tmp_path.glob("*lightrag*"))
+    assert kept == names[:2]
+    assert not (tmp_path / names[2]).exists()
+
+
+def test_results_of_an_earlier_sitting_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Runner, "run", lambda _, run: Outcome(run=run, status="ok", values={"wall": 1.0}))
+    earlier = Outcome(run=RUN, status="ok", values={"wall": 2.0}, commit="earlier", started="then")
+    results = tmp_path / "results.json"
+    run_all([replace(RUN, size=9)], MACHINE, results, lambda _: None, known=[earlier])
+    read = [Outcome.from_json(each) for each in json.loads(results.read_text())["outcomes"]]
+    assert read[0] == earlier
+    assert [(each.run.size, each.commit) for each in read] == [(8, "earlier"), (9, "c")]
+    assert read[1].started
