@@ -1,10 +1,11 @@
 # make demo    try it: 36 articles, three questions; with OPENAI_API_KEY set, an LLM answers
-# make test    the tests             make soak     the long ones, and the laws ten times as often
+# make test    the tests             make soak     the long ones, and the laws twenty times as often
 # make check   lint, types, rules    make format   write the code as the linter wants it
 # make clean   remove what make made
 # make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes an hour and more,
 #                   make bench-full BENCH_ARGS=--resume goes on where it was cut off
 # make bench-env    install what they need   make bench-micro    time the inner loops
+# make bench-script    one script with the baseline and with the façade, into docs/coming-from-lightrag.md
 # make bench-quality    recall of every mode on the sets beside the project, into docs/quality.md
 
 VENV := .venv
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
 
-.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env bench-quality
+.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env bench-quality bench-script
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
@@ -52,6 +53,9 @@ bench-quality: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m bench.quality run
 
+bench-script: bench-env
+	$(BIN)/python -m bench.script
+
 bench-micro: bench-env
 	$(BIN)/python -m pytest bench/micro -p no:xdist $(PYTEST_ARGS)
 
@@ -66,7 +70,7 @@ $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install it, or say make PYTHON=/path/to/it"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[local]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[local,server]" --group dev
 	touch $@
 
 # In an environment of its own, because its requirements are not ours.

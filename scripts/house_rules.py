@@ -22,17 +22,30 @@ PACKAGE = "stateless_rag"
 
 # Lowest first. A module imports from its own layer and from lower ones; the longest prefix decides.
 LAYERS = (
-    ("text", "errors", "checks", "types", "curation_log", "filters", "lenient_json", "opening"),
-    ("protocols", "settings", "flights", "limits", "prompts", "chunking"),
+    ("text", "errors", "checks", "types", "curation_log", "filters", "lenient_json", "opening", "pricing"),
+    ("protocols", "settings", "flights", "limits", "prompts", "chunking", "workspace_settings"),
     ("context", "attempts", "counting", "observers", "replies"),
     ("stores", "providers"),
     ("calls", "embedding", "streaming"),
     ("stages", "retrieval", "lookups", "browsing", "listing"),
-    ("affected", "commit", "folding", "folds", "identity", "kinds"),
-    ("ingest", "changes", "curating", "custom", "exporting"),
+    ("affected", "aside", "commit", "completing", "folding", "folds", "identity", "kinds"),
+    (
+        "ingest",
+        "changes",
+        "curating",
+        "custom",
+        "enabling",
+        "exporting",
+        "reembedding",
+        "resolving",
+        "upgrading",
+        "caring",
+        "estimating",
+    ),
     ("engine",),
     ("workspaces", "sync", "testing", "interop"),
     ("evaluation",),
+    ("server",),
     ("cli", "__main__"),
 )
 # Loaded inside functions, for names that users may leave out.

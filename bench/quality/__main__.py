@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.quality.page import page
 from bench.runner import BASELINE_PYTHON
 from stateless_rag import FastEmbedder, QueryOptions, StatelessRagError
 from stateless_rag.evaluation import (
+    Evaluation,
     chosen_modes,
     draw,
     evaluate,
@@ -29,8 +31,11 @@ from stateless_rag.evaluation import (
     read_retrieved,
     summary,
 )
+from stateless_rag.evaluation.fitting import fit, reranked
 
 _ROOT = Path(__file__).parents[2]
+_FOLDS = 5
+_ELSEWHERE = "mix/fitted elsewhere"
 _NOTES = {
     "capitalised": (
         "All arms are given the same keywords: the question, and its runs of capitalised words. Those named after "
@@ -40,21 +45,39 @@ _NOTES = {
 }
 
 
-async def _measure(folder: Path, given: argparse.Namespace, root: Path) -> dict[str, Any]:
-    """Measure one dataset and write what came of it."""
+async def _measure(folder: Path, given: argparse.Namespace, root: Path) -> Evaluation:
+    """Measure one dataset."""
     dataset = read_dataset(folder)
     recorded = [arm for file in find_retrieved(folder) for arm in read_retrieved(file, dataset)]
     asked = with_keywords(dataset) if given.keywords == "capitalised" else dataset
     print(f"{dataset.name}: {len(dataset.corpus):,} passages …", flush=True)
-    found = await evaluate(
+    return await evaluate(
         asked,
         root,
         FastEmbedder(given.embedder, threads=1),
         chosen_modes(given.modes),
         recorded=recorded,
+        ablate=True,
+        folds=_FOLDS,
         tell=lambda arm, done, total: print(f"  {arm}", flush=True) if done == total else None,
     )
-    out = given.out / dataset.name
+
+
+def with_others_weights(found: Sequence[Evaluation]) -> list[Evaluation]:
+    """The evaluations, each with an arm that ranks by weights fitted to the questions of the other sets."""
+    if len(found) < 2:
+        return list(found)
+    made = []
+    for one in found:
+        weights = fit([ranking for other in found if other is not one for ranking in other.rankings])
+        outcomes = [reranked(ranking, weights) for ranking in one.rankings]
+        made.append(replace(one, outcomes={**one.outcomes, _ELSEWHERE: outcomes}))
+    return made
+
+
+def _write(found: Evaluation, place: Path) -> dict[str, Any]:
+    """Write what came of one dataset."""
+    out = place / found.dataset.name
     out.mkdir(parents=True, exist_ok=True)
     told = summary(found)
     for name, value in (("results", told), ("per_question", per_question(found))):
@@ -72,7 +95,8 @@ def _run(given: argparse.Namespace) -> int:
         return 2
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) if given.keep is None else given.keep
-        results = [asyncio.run(_measure(folder, given, root)) for folder in sets]
+        found = with_others_weights([asyncio.run(_measure(folder, given, root)) for folder in sets])
+    results = [_write(one, given.out) for one in found]
     plot = f"{Path(os.path.relpath(given.out, given.page.parent)).as_posix()}/{{dataset}}/recall.png"
     written = page(results, QueryOptions().mode, _NOTES[given.keywords], plot)
     given.page.parent.mkdir(parents=True, exist_ok=True)

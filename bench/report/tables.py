@@ -86,6 +86,12 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "texts/passage": "embed_texts_per_passage",
             "seconds": "wall",
         },
+        "codes": {
+            "MiB of vectors": "vectors_mib",
+            "recall@10 of the codes": "codes_recall",
+            "recall@10 of a search": "recall",
+            "search p50 ms": "p50",
+        },
     }
 )
 _TITLES = MappingProxyType(
@@ -100,6 +106,7 @@ _TITLES = MappingProxyType(
         "deletion": "(g) Delete documents",
         "hub": "(h) One entity in every chunk, in 20 batches",
         "calls": "(i) All settings at their defaults",
+        "codes": "(j) Codes of vectors in the base segment (`StoreSettings.base_type`)",
     }
 )
 
@@ -144,7 +151,7 @@ def _arm(case: Case) -> str:
     run = case.run
     extras = [
         "HTTP" if run.transport == "http" else "",
-        run.variant if run.variant == "filtered" else "",
+        run.variant if run.variant == "filtered" or run.workload == "codes" else "",
         f"{run.count} asking" if run.variant == "ingesting" else "",
         f"{run.count} engine{'s' * (run.count > 1)}" if run.workload == "together" else "",
         f"placement {run.placement}" if run.workload == "many_workspaces" else "",

@@ -44,6 +44,7 @@ def workloads() -> tuple[Workload, ...]:
     """All of them, in the order in which they run."""
     from bench.workloads import (
         calls,
+        codes,
         cold_open,
         deletion,
         hub,
@@ -54,7 +55,7 @@ def workloads() -> tuple[Workload, ...]:
         together,
     )
 
-    modules = (ingest, slots, together, retrieval, cold_open, many_workspaces, deletion, hub, calls)
+    modules = (ingest, slots, together, retrieval, cold_open, many_workspaces, deletion, hub, calls, codes)
     return tuple(module.WORKLOAD for module in modules)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -29,6 +30,7 @@ _WORD_BREAKS = " _-./"
 _EXACT, _PREFIX, _CONTAINED, _AFTER_BREAK = 1000.0, 500.0, 100.0, 50.0
 _TYPOS = 2  # letters that may be wrong, in a name of at least
 _TYPO_LENGTH = 4  # so many letters for each of them
+_NOT_ALL = 0.5
 
 
 def relation_between(snapshot: Snapshot, one: str, other: str) -> Relation | None:
@@ -108,16 +110,44 @@ def _score(name: str, wanted: str) -> float:
     return max(1.0, _CONTAINED - len(name)) + (_AFTER_BREAK if after_break else 0.0)
 
 
-def _with_typos(folded: Sequence[str], wanted: str) -> Mapping[int, int]:
-    """Places of names that differ by a few letters (optimal string alignment), and by how many."""
+def _with_typos(folded: Sequence[str], wanted: str) -> Mapping[int, float]:
+    """Places of names that differ by a few letters (optimal string alignment), and by how many.
+
+    Half a letter more where it is not the whole name, but as many of its words as are wanted.
+    """
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
     most = min(_TYPOS, len(wanted) // _TYPO_LENGTH)
     if not most:
         return {}
-    found = process.extract(wanted, folded, scorer=OSA.distance, score_cutoff=most, limit=None)
-    return {place: int(typos) for _, typos, place in found}
+    near: dict[int, float] = {}
+    places, parts = _parts(folded, len(_words(wanted)))
+    for _, typos, at in process.extract(wanted, parts, scorer=OSA.distance, score_cutoff=most, limit=None):
+        near[places[at]] = min(near.get(places[at], math.inf), typos + _NOT_ALL)
+    for _, typos, place in process.extract(
+        wanted, folded, scorer=OSA.distance, score_cutoff=most, limit=None
+    ):
+        near[place] = min(near.get(place, math.inf), typos)
+    return near
+
+
+def _parts(folded: Sequence[str], count: int) -> tuple[list[int], list[str]]:
+    """Each `count` words of a name that has more, in a row, and the places of their names."""
+    places: list[int] = []
+    parts: list[str] = []
+    for place, name in enumerate(folded):
+        words = _words(name)
+        for start in range(len(words) - count + 1 if len(words) > count else 0):
+            places.append(place)
+            parts.append(" ".join(words[start : start + count]))
+    return places, parts
+
+
+def _words(name: str) -> list[str]:
+    for mark in _WORD_BREAKS:
+        name = name.replace(mark, " ")
+    return name.split()
 
 
 # ---- a part of the graph -------------------------------------------------------------------------------

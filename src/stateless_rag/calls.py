@@ -84,7 +84,9 @@ async def complete(
         with context.journal.flights.lead((key,)) as led:
             if led:
                 found = await _known(context, context.journal, key, request)
-                return await _paid(context.journal, key, llm, request, ask) if found is None else found
+                return (
+                    await _paid(context, context.journal, key, llm, request, ask) if found is None else found
+                )
         waiting = context.journal.flights.wait(key)
         await within_deadline(context, waiting, "the same request was under way elsewhere")
         found = await _known(context, context.journal, key, request)  # None if who led brought nothing back
@@ -113,12 +115,14 @@ async def keep(context: Context, request: LLMRequest, reply: LLMReply, salt: str
 async def _known(context: Context, journal: Journal, key: str, request: LLMRequest) -> LLMReply | None:
     """What was paid for before."""
     reply = await journal.get(key)
-    if reply is not None:
-        context.meter.add(request.purpose, Usage(cached=1))
+    if reply is None or (reply.truncated and context.renew_truncated):
+        return None
+    context.meter.add(request.purpose, Usage(cached=1))
     return reply
 
 
 async def _paid(
+    context: Context,
     journal: Journal,
     key: str,
     llm: LLM,
@@ -126,7 +130,14 @@ async def _paid(
     ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
 ) -> LLMReply:
     reply, usage = await ask()
-    entry = JournalEntry(digest=key, purpose=request.purpose, model=llm.model, reply=reply, usage=usage)
+    entry = JournalEntry(
+        digest=key,
+        purpose=request.purpose,
+        model=llm.model,
+        reply=reply,
+        usage=usage,
+        document=context.document,
+    )
     await journal.put(entry)
     return reply
 

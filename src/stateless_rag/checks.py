@@ -39,6 +39,7 @@ __all__ = [
     "shown",
     "text",
     "texts",
+    "weight",
     "whole",
 ]
 
@@ -49,6 +50,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_PATH = re.compile("[\x00\ud800-\udfff]")
 _ID_LIMIT, _DEPTH_LIMIT = 512, 64
 _SHOWN = 80
+_HEAVIEST = 1e9
 
 
 def shown(value: object) -> str:
@@ -97,6 +99,16 @@ def number(
     if not (math.isfinite(found) and least <= found <= most and found > above):
         raise _wrong(name, value, wanted)
     return found
+
+
+def weight(name: str, value: Any, *, least: float = 0.0) -> float:
+    """What a relation weighs: a number up to a billion, to six decimals, whole if it can be.
+
+    >>> weight("weight", 2.0), weight("weight", 0.1 + 0.2)
+    (2, 0.3)
+    """
+    found = round(number(name, value, least=least, most=_HEAVIEST), 6)
+    return int(found) if found.is_integer() else found
 
 
 def flag(name: str, value: Any) -> bool:

@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.aside import laid_aside, updated_aside
 from stateless_rag.calls import vector_digest
-from stateless_rag.counting import count_lines
+from stateless_rag.completing import completed
 from stateless_rag.errors import CommitConflict
 from stateless_rag.folding import Changed, Folding, fold_changes, fold_curation
-from stateless_rag.protocols import Basis, Change, ChunkRow, Claim, DocumentRow, EntityRow, RelationRow
-from stateless_rag.retrieval.render import entity_line, relation_line
-from stateless_rag.stages.embed import embed_named, entity_text, relation_text
+from stateless_rag.protocols import (
+    Basis,
+    Change,
+    ChunkRow,
+    Claim,
+    DisabledRow,
+    DocumentRow,
+    EntityRow,
+    RelationRow,
+)
+from stateless_rag.stages.embed import chunk_text, entity_text, relation_text
 from stateless_rag.stages.merge import present_entity, present_relation
 from stateless_rag.stages.summarize import joined, summarize
 from stateless_rag.text import chunk_row_id, document_digest, stable_id
+from stateless_rag.workspace_settings import FIXED
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
@@ -60,21 +71,27 @@ Draft = Callable[[Basis], "Curation | None"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one commit is to change. One with a `curation` changes nothing else."""
+    """What one commit is to change: documents that come, go, are disabled or enabled.
+
+    One with a `curation` changes nothing else.
+    """
 
     ready: tuple[Ready, ...] = ()
     removed: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+    enabled: tuple[str, ...] = ()
     curation: Draft | None = None
     done: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """What a commit did."""
+    """What a commit did. `removed_documents` were deleted or disabled, `added_documents` came or were enabled."""
 
     revision: int
     withdrawn: tuple[int, ...]
     removed_documents: tuple[str, ...]
+    added_documents: tuple[str, ...]
     entities_changed: int
     entities_removed: int
     relations_changed: int
@@ -94,11 +111,14 @@ class _Plan:
     chunks: tuple[tuple[Chunk, Extraction], ...]
     moved: tuple[ChunkRow, ...]
     removed_chunks: tuple[int, ...]
+    disabled: tuple[DisabledRow, ...] = ()
+    removed_disabled: tuple[str, ...] = ()
     curation: Curation | None = None
 
     @property
     def empty(self) -> bool:
-        return not (self.documents or self.removed_documents or self.folding.touched or self.curation)
+        documents = self.documents or self.removed_documents or self.disabled or self.removed_disabled
+        return not (documents or self.folding.touched or self.curation)
 
 
 async def commit(context: Context, workspace: Workspace, batch: Batch) -> Committed:
@@ -124,6 +144,7 @@ def _attempts(context: Context) -> AsyncRetrying:
 
 
 async def _attempt(context: Context, workspace: Workspace, batch: Batch) -> Committed:
+    context = context.derive(embedder=workspace.reembedding.following(context.embedder))
     withdrawn = tuple(r.claim.sequence for r in batch.ready if not workspace.is_pending(r.claim.sequence))
     batch = replace(batch, ready=tuple(r for r in batch.ready if r.claim.sequence not in withdrawn))
     plan = await workspace.read_basis(partial(_plan, context, batch, context.clock.wall()))
@@ -133,7 +154,7 @@ async def _attempt(context: Context, workspace: Workspace, batch: Batch) -> Comm
     described = await _descriptions(context, [*plan.folding.entities, *plan.folding.relations])
     change, texts = await asyncio.to_thread(_change, context, plan, batch, described)
     del plan, described  # with a large document there is not room for the folds and what follows from them
-    change = replace(change, vectors=await embed_named(context, texts))
+    change = await completed(context, change, texts)
     del texts
     return replace(committed, revision=await workspace.commit(change))
 
@@ -143,7 +164,8 @@ def _committed(plan: _Plan, withdrawn: tuple[int, ...]) -> Committed:
     return Committed(
         revision=plan.base,
         withdrawn=withdrawn,
-        removed_documents=plan.removed_documents,
+        removed_documents=tuple(dict.fromkeys((*plan.removed_documents, *plan.removed_disabled))),
+        added_documents=tuple(row.id for row in plan.documents),
         entities_changed=len(folding.entities),
         entities_removed=len(folding.removed_entities),
         relations_changed=len(folding.relations),
@@ -156,44 +178,96 @@ def _committed(plan: _Plan, withdrawn: tuple[int, ...]) -> Committed:
 
 
 def _plan(context: Context, batch: Batch, now: float, basis: Basis) -> _Plan:
-    ids = [*(ready.claim.document_id for ready in batch.ready), *batch.removed]
-    committed = basis.document_rows(ids)
-    old: dict[str, dict[int, ChunkRow]] = {}
-    for row in basis.chunk_rows(ids):
-        old.setdefault(row.chunk.document_id, {})[row.id] = row
-    removed_documents = tuple(id_ for id_ in batch.removed if id_ in committed)
-    removed = {id_ for document in removed_documents for id_ in old.get(document, ())}
-    added: list[tuple[Chunk, Extraction]] = []
-    moved: list[ChunkRow] = []
-    outdated: list[str] = []
-    for ready in batch.ready:
-        before = old.get(ready.claim.document_id, {})
-        kept = _kept(ready, before)
-        if kept is None:
-            outdated.append(ready.claim.document_id)
-            continue
-        removed.update(before.keys() - kept.keys())
-        moved.extend(row for row in kept.values() if row.chunk != before[row.id].chunk)
-        added.extend((c, ready.extractions[c.id]) for c in ready.chunks if c.id in ready.extractions)
-    if outdated:
-        raise Outdated(outdated)
+    documents = _documents(batch, now, basis)
     curation = None if batch.curation is None else batch.curation(basis)
     merging = context.settings.merging
     if curation is None:
-        folding = fold_changes(basis, merging, [extraction for _, extraction in added], removed)
+        added = [extraction for _, extraction in documents.chunks]
+        folding = fold_changes(basis, merging, added, documents.removed_chunks)
     else:
         folding = fold_curation(basis, merging, curation)
     return _Plan(
         base=basis.revision,
-        reads=folding.reads | {stable_id("document", id_) for id_ in ids},
+        reads=folding.reads | {stable_id("document", id_) for id_ in documents.ids},
         folding=folding,
-        documents=tuple(_document_row(ready, now) for ready in batch.ready),
-        removed_documents=removed_documents,
-        chunks=tuple(added),
-        moved=tuple(moved),
-        removed_chunks=tuple(sorted(removed)),
+        documents=tuple(documents.rows),
+        removed_documents=documents.removed,
+        chunks=tuple(documents.chunks),
+        moved=tuple(documents.moved),
+        removed_chunks=tuple(sorted(documents.removed_chunks)),
+        disabled=tuple(documents.disabled),
+        removed_disabled=documents.removed_disabled,
         curation=curation,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Documents:
+    """What happens to documents and chunks; `ids` are those of all documents that were looked at."""
+
+    ids: tuple[str, ...]
+    removed: tuple[str, ...]
+    removed_chunks: set[int]
+    removed_disabled: tuple[str, ...]
+    rows: list[DocumentRow] = field(default_factory=list)
+    chunks: list[tuple[Chunk, Extraction]] = field(default_factory=list)
+    moved: list[ChunkRow] = field(default_factory=list)
+    disabled: list[DisabledRow] = field(default_factory=list)
+
+
+def _documents(batch: Batch, now: float, basis: Basis) -> _Documents:
+    """Raises Outdated if chunks that were to be kept are gone."""
+    ids = (*(r.claim.document_id for r in batch.ready), *batch.removed, *batch.disabled, *batch.enabled)
+    committed, aside = basis.document_rows(ids), basis.disabled_rows(ids)
+    old: dict[str, dict[int, ChunkRow]] = {}
+    for row in basis.chunk_rows(ids):
+        old.setdefault(row.chunk.document_id, {})[row.id] = row
+    removed = tuple(id_ for id_ in (*batch.removed, *batch.disabled) if id_ in committed)
+    found = _Documents(
+        ids=ids,
+        removed=removed,
+        removed_chunks={id_ for document in removed for id_ in old.get(document, ())},
+        removed_disabled=tuple(id_ for id_ in (*batch.removed, *batch.enabled) if id_ in aside),
+    )
+    outdated: list[str] = []
+    for ready in batch.ready:
+        id_, document = ready.claim.document_id, _document_row(ready, now)
+        taken = (
+            _add(found, ready, document, old.get(id_, {}))
+            if id_ not in aside
+            else _add_aside(found, ready, document, aside[id_])
+        )
+        if not taken:
+            outdated.append(id_)
+    if outdated:
+        raise Outdated(outdated)
+    for id_ in batch.enabled:
+        if id_ in aside:
+            found.rows.append(aside[id_].document)
+            found.chunks.extend(aside[id_].chunks)
+    found.disabled += laid_aside(basis, [committed[i] for i in batch.disabled if i in committed], old)
+    return found
+
+
+def _add(found: _Documents, ready: Ready, document: DocumentRow, before: Mapping[int, ChunkRow]) -> bool:
+    """A new document or a new version; whether the rows that it keeps are there."""
+    kept = _kept(ready, before)
+    if kept is None:
+        return False
+    found.rows.append(document)
+    found.removed_chunks.update(before.keys() - kept.keys())
+    found.moved.extend(row for row in kept.values() if row.chunk != before[row.id].chunk)
+    found.chunks.extend((c, ready.extractions[c.id]) for c in ready.chunks if c.id in ready.extractions)
+    return True
+
+
+def _add_aside(found: _Documents, ready: Ready, document: DocumentRow, before: DisabledRow) -> bool:
+    """A new version of a document that is disabled, as this is then."""
+    row = updated_aside(before, document, ready.chunks, ready.extractions)
+    if row is None:
+        return False
+    found.disabled.append(row)
+    return True
 
 
 def _kept(ready: Ready, before: Mapping[int, ChunkRow]) -> dict[int, ChunkRow] | None:
@@ -204,9 +278,7 @@ def _kept(ready: Ready, before: Mapping[int, ChunkRow]) -> dict[int, ChunkRow] |
             row = before.get(chunk_row_id(chunk.id))
             if row is None:
                 return None
-            kept[row.id] = ChunkRow(
-                id=row.id, chunk=chunk, generation=row.generation, vector=row.vector, error=row.error
-            )
+            kept[row.id] = replace(row, chunk=chunk)
     return kept
 
 
@@ -230,8 +302,8 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
 def _change(
     context: Context, plan: _Plan, batch: Batch, described: Sequence[str]
 ) -> tuple[Change, Mapping[str, str]]:
-    """The change without vectors, and the texts to embed for it, by digest. `described` has entities first,
-    then relations. Long for a large batch, so it is run in a thread.
+    """The change without vectors and tokens, and the texts to embed for it, by digest. `described` has entities
+    first, then relations. Long for a large batch, so it is run in a thread.
     """
     folding, model = plan.folding, context.embedder.model
     texts: dict[str, str] = {}
@@ -242,11 +314,9 @@ def _change(
         return key
 
     shown = len(folding.entities)
-    descriptions = described[:shown], described[shown:]
-    tokens = _line_tokens(context, folding, *descriptions)
-    chunks = _chunk_rows(plan, named)
-    entities = _entity_rows(context, folding, descriptions[0], tokens[:shown], named)
-    relations = _relation_rows(context, folding, descriptions[1], tokens[shown:], named)
+    chunks = _chunk_rows(context, plan, named)
+    entities = _entity_rows(context, folding, described[:shown], named)
+    relations = _relation_rows(context, folding, described[shown:], named)
     for vector in folding.stored_vectors:
         texts.pop(vector, None)
     change = Change(
@@ -257,6 +327,8 @@ def _change(
         chunks=chunks,
         moved=plan.moved,
         removed_chunks=plan.removed_chunks,
+        disabled=plan.disabled,
+        removed_disabled=plan.removed_disabled,
         entity_mentions=folding.entity_mentions,
         relation_mentions=folding.relation_mentions,
         entities=entities,
@@ -270,52 +342,33 @@ def _change(
         aliases=folding.aliases,
         remention=folding.remention,
         hidden=folding.hidden,
+        embedder=model,
+        merging={name: getattr(context.settings.merging, name) for name in FIXED},
     )
     return change, texts
 
 
-def _line_tokens(
-    context: Context, folding: Folding, entities: Sequence[str], relations: Sequence[str]
-) -> Sequence[int]:
-    """The tokens of the line of each changed entity, then of each relation, given their descriptions."""
-    lines = [
-        *(
-            entity_line(present_entity(change.fold, text, by_hand=change.by_hand))
-            for change, text in zip(folding.entities, entities, strict=True)
-        ),
-        *(
-            relation_line(present_relation(change.fold, text, by_hand=change.by_hand))
-            for change, text in zip(folding.relations, relations, strict=True)
-        ),
-    ]
-    return count_lines(context.tokenizer, lines)
-
-
-def _chunk_rows(plan: _Plan, named: Callable[[str], str]) -> tuple[ChunkRow, ...]:
+def _chunk_rows(context: Context, plan: _Plan, named: Callable[[str], str]) -> tuple[ChunkRow, ...]:
     """The rows of new chunks; `named` takes a text to embed and gives its digest, here and below."""
     return tuple(
         ChunkRow(
             id=chunk_row_id(chunk.id),
             chunk=chunk,
             generation=extraction.generation,
-            vector=named(chunk.text),
+            vector=named(chunk_text(context, chunk.text, chunk.tokens)),
             error=extraction.error,
+            truncated=extraction.truncated,
         )
         for chunk, extraction in plan.chunks
     )
 
 
 def _entity_rows(
-    context: Context,
-    folding: Folding,
-    descriptions: Sequence[str],
-    tokens: Sequence[int],
-    named: Callable[[str], str],
+    context: Context, folding: Folding, descriptions: Sequence[str], named: Callable[[str], str]
 ) -> tuple[EntityRow, ...]:
-    # Presented again, now with its tokens: it takes less time than a copy by `dataclasses.replace`.
     changes = folding.entities
     by_hand = (change.by_hand for change in changes)
-    shown = map(present_entity, (change.fold for change in changes), descriptions, tokens, by_hand)
+    shown = map(present_entity, (change.fold for change in changes), descriptions, repeat(0), by_hand)
     return tuple(
         EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
         for change, entity in zip(changes, shown, strict=True)
@@ -323,15 +376,11 @@ def _entity_rows(
 
 
 def _relation_rows(
-    context: Context,
-    folding: Folding,
-    descriptions: Sequence[str],
-    tokens: Sequence[int],
-    named: Callable[[str], str],
+    context: Context, folding: Folding, descriptions: Sequence[str], named: Callable[[str], str]
 ) -> tuple[RelationRow, ...]:
     changes = folding.relations
     by_hand = (change.by_hand for change in changes)
-    shown = map(present_relation, (change.fold for change in changes), descriptions, tokens, by_hand)
+    shown = map(present_relation, (change.fold for change in changes), descriptions, repeat(0), by_hand)
     return tuple(
         RelationRow(
             id=change.id,

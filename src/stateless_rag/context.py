@@ -34,12 +34,20 @@ class Clock:
 class Meter:
     """Adds up what the calls of one operation cost, by purpose."""
 
-    def __init__(self) -> None:
+    def __init__(self, into: Meter | None = None) -> None:
+        """What is counted here, and in what `another` makes of it, is counted in `into` as well."""
         self._usage: dict[str, Usage] = {}
+        self.into = into
 
     def add(self, purpose: str, usage: Usage) -> None:
         """Count usage under a purpose."""
         self._usage[purpose] = self._usage.get(purpose, Usage()) + usage
+        if self.into is not None:
+            self.into.add(purpose, usage)
+
+    def another(self) -> Meter:
+        """An empty one for a part of the operation."""
+        return Meter(self.into)
 
     def totals(self) -> Mapping[str, Usage]:
         """What was used so far, by purpose."""
@@ -54,7 +62,9 @@ class Context:
     journal and the meter that are named here. `workspace` is the name under which waiting for limits is
     fair. `deadline` is a reading of `clock.monotonic`. `roles` has the LLMs for some
     kinds of work, `llm` does the rest. `cancelled` is asked when a call's turn has come, and keeps it from being
-    made. `trace_id` names the question that is being answered.
+    made. `trace_id` names the question that is being answered, `document`
+    the one that is being extracted. `renew_truncated`: what the journal has of replies that the token limit cut off
+    does not count, they are asked for again.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -75,6 +85,8 @@ class Context:
     deadline: float | None = None
     cancelled: Callable[[], bool] | None = None
     trace_id: str | None = None
+    document: str | None = None
+    renew_truncated: bool = False
 
     def __post_init__(self) -> None:
         each_field(self, instance, "settings", kind=Settings)
@@ -130,6 +142,13 @@ class Context:
         """The LLM for requests of a purpose: that of its role, else the one for all."""
         return self.roles.get("extract" if purpose == "glean" else purpose, self.llm)
 
+    def model_for(self, purpose: str) -> str:
+        """The model that calls of a purpose go to; empty if there is none."""
+        if purpose in ("embed", "embed_query"):
+            return self.embedder.model
+        asked = self.reranker if purpose == "rerank" else self.llm_for(purpose)
+        return "" if asked is None else asked.model
+
     def without_llm(self) -> Context:
         """A copy in which nothing can call an LLM."""
         return self.derive(llm=None, roles=MappingProxyType({}))
@@ -146,6 +165,10 @@ class Context:
             "failed",
             "deleted",
             "finished",
+            "embedding",
+            "reembedded",
+            "enabled",
+            "disabled",
             "keywords",
             "searching",
             "reranking",

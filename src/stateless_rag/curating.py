@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import iterable, optional, shown, text, texts, whole
+from stateless_rag.checks import weight as checked_weight
 from stateless_rag.commit import Batch, commit
 from stateless_rag.context import Meter
 from stateless_rag.errors import InvalidInput
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "aliases_of",
+    "checked_entity",
     "create_entity",
     "create_relation",
     "delete_entity",
@@ -35,6 +37,8 @@ __all__ = [
     "edit_entity",
     "edit_relation",
     "history",
+    "keep_apart",
+    "merge_duplicates",
     "merge_entities",
     "rename_entity",
     "set_alias",
@@ -145,6 +149,29 @@ async def merge_entities(
             [*merged.values(), name],
             {"name": name, **values},
         )
+
+    return await _curate(context, workspace, draft)
+
+
+async def merge_duplicates(context: Context, workspace: Workspace, source: str, target: str) -> Curated:
+    """As `merge_entities`, of two entities that are both there."""
+    ends = _ends(context, source, target)
+
+    def draft(basis: Basis) -> Curation:
+        one, other = _known_ends(basis, ends)
+        keys, names = [one.key, other.key], [one.name, other.name]
+        return _entry(context, basis, "merge_entities", keys, names, {"name": other.name})
+
+    return await _curate(context, workspace, draft)
+
+
+async def keep_apart(context: Context, workspace: Workspace, source: str, target: str) -> Curated:
+    """Note that two entities are different; it changes neither."""
+    ends = _ends(context, source, target)
+
+    def draft(basis: Basis) -> Curation:
+        one, other = _known_ends(basis, ends)
+        return _entry(context, basis, "keep_apart", [one.key, other.key], [one.name, other.name], {})
 
     return await _curate(context, workspace, draft)
 
@@ -275,6 +302,19 @@ async def history(context: Context, workspace: Workspace, name: str | None, limi
 # ---- what is given -------------------------------------------------------------------------------------
 
 
+def checked_entity(
+    context: Context,
+    argument: str,
+    name: str,
+    *,
+    type: str | None = None,  # noqa: A002
+    description: str | None = None,
+) -> str:
+    """The name as it is shown. Raises InvalidInput if no entity can have it, the type or the description."""
+    _entity_values(type, description)
+    return _named(context, argument, name).name
+
+
 def _named(context: Context, argument: str, name: str) -> _Named:
     policy: KeyPolicy = context.settings.merging.key_policy
     found = normalize_name(text(argument, name, most=_NAME_LIMIT))
@@ -302,7 +342,7 @@ def _entity_values(type_: str | None, description: str | None) -> dict[str, Any]
 
 
 def _relation_values(
-    *, keywords: Sequence[str] | str | None, description: str | None, weight: int | None
+    *, keywords: Sequence[str] | str | None, description: str | None, weight: float | None
 ) -> dict[str, Any]:
     """What is given of a relation, as it is kept."""
     values: dict[str, Any] = {}
@@ -316,7 +356,7 @@ def _relation_values(
         values["keywords"] = list(words)
     if description is not None:
         values["description"] = text("description", description, most=_DESCRIPTION_LIMIT).strip()
-    if (heavy := optional("weight", weight, whole)) is not None:
+    if (heavy := optional("weight", weight, checked_weight)) is not None:
         values["weight"] = heavy
     return values
 

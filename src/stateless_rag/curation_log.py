@@ -56,7 +56,7 @@ class RelationByHand:
     called: Pair | None = None
     keywords: tuple[str, ...] | None = None
     description: str | None = None
-    weight: int | None = None
+    weight: float | None = None
 
     @property
     def told(self) -> str | None:

@@ -4,38 +4,42 @@ A graph is given in the form that LightRAG takes, which is also what indexers of
 
     {"chunks":        [{"content", "source_id", "file_path"?, "chunk_order_index"?}, …],
      "entities":      [{"entity_name", "entity_type"?, "description"?, "source_id"?, "file_path"?}, …],
-     "relationships": [{"src_id", "tgt_id", "description"?, "keywords"?, "source_id"?, "file_path"?}, …]}
+     "relationships": [{"src_id", "tgt_id", "description"?, "keywords"?, "weight"?, "source_id"?,
+                        "file_path"?}, …]}
 
 `source_id` ties records to the chunk that tells of them. Records are evidence like any other: they are merged
-with what other documents say, and go with their document.
+with what other documents say, and go with their document. A relation weighs the number of chunks that state it; what
+a record says that it weighs counts in place of 1.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.checks import identifier, iterable, number, optional, shown, text, whole
+from stateless_rag.checks import identifier, iterable, optional, shown, text, weight, whole
 from stateless_rag.errors import InvalidInput
 from stateless_rag.stages.records import split_keywords
-from stateless_rag.text import entity_key
+from stateless_rag.text import document_digest, entity_key
 from stateless_rag.types import Given, GivenDocument, Records
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
+    from stateless_rag.protocols import DocumentRow
+    from stateless_rag.types import Chunk
 
-__all__ = ["chunked_document", "graph_documents", "require_room"]
+__all__ = ["chunked_document", "graph_documents", "require_room", "same_document"]
 
 _PARTS = ("chunks", "entities", "relationships")
 _BREAK = "\n\n"  # between the chunks of a document whose whole text is not given
 _NAME_LIMIT = 256
 _LISTED = 2000  # characters of a chunk that lists records which no chunk tells of
 _UNTOLD = "custom_graph"
+_LIGHTEST = 1e-6
 
 Entity = tuple[str, str, str]
-Relation = tuple[str, str, tuple[str, ...], str]
+Relation = tuple[str, str, tuple[str, ...], str, float]
 
 
 # ---- chunks --------------------------------------------------------------------------------------------
@@ -70,6 +74,14 @@ def chunked_document(
         metadata={} if metadata is None else metadata,
         given=Given(tuple(spans), (None,) * len(spans), cut=True),
     )
+
+
+def same_document(row: DocumentRow, chunks: Sequence[Chunk]) -> GivenDocument:
+    """A committed document as it was given, with its chunks in order, to be submitted once more."""
+    given = None
+    if row.digest == document_digest(row.text, cut=True):
+        given = Given(tuple((chunk.start, chunk.stop) for chunk in chunks), (None,) * len(chunks), cut=True)
+    return GivenDocument(row.text, id=row.id, source=row.source, metadata=row.metadata, given=given)
 
 
 def require_room(context: Context, documents: Iterable[GivenDocument]) -> None:
@@ -169,7 +181,8 @@ class _Drafts:
     def __init__(self, document_id: str | None) -> None:
         self._only = document_id
         self._named: dict[str, _Piece] = {}
-        self.by_id: dict[str, _Draft] = {}
+        # A document that is named is replaced also by a graph that has nothing left to say of it.
+        self.by_id: dict[str, _Draft] = {} if document_id is None else {document_id: _Draft()}
 
     def add_chunk(self, name: str, item: Mapping[str, Any]) -> None:
         piece = _Piece(
@@ -233,24 +246,30 @@ def _entity(name: str, item: Mapping[str, Any]) -> Entity:
 
 
 def _relation(name: str, item: Mapping[str, Any]) -> Relation:
-    keywords = item.get("keywords")
-    if (
-        item.get("weight") is not None
-    ):  # what a relation weighs is counted; a number that is none is a mistake
-        number(f"{name}.weight", item["weight"], least=-math.inf)
+    keywords, heavy = item.get("keywords"), item.get("weight")
     return (
         _name(f"{name}.src_id", item.get("src_id")),
         _name(f"{name}.tgt_id", item.get("tgt_id")),
         () if keywords is None else split_keywords(text(f"{name}.keywords", keywords)),
         _said(name, item),
+        0.0 if heavy is None else weight(f"{name}.weight", heavy, least=_LIGHTEST),
     )
 
 
 def _document(id_: str, draft: _Draft) -> GivenDocument:
     pieces = [*sorted(draft.pieces, key=lambda piece: piece.order), *_listing(draft.untold)]
     joined, spans = _joined([piece.content for piece in pieces])
-    records = tuple(Records(tuple(piece.entities), tuple(piece.relations)) for piece in pieces)
+    records = tuple(_records(piece) for piece in pieces)
     return GivenDocument(joined, id=id_, source=draft.source, given=Given(tuple(spans), records))
+
+
+def _records(piece: _Piece) -> Records:
+    weights = tuple(relation[4] for relation in piece.relations)
+    return Records(
+        tuple(piece.entities),
+        tuple(relation[:4] for relation in piece.relations),
+        weights=weights if any(weights) else (),
+    )
 
 
 def _listing(untold: _Piece) -> Iterator[_Piece]:
@@ -260,8 +279,8 @@ def _listing(untold: _Piece) -> Iterator[_Piece]:
         for name, type_, said in untold.entities
     ]
     lines += [
-        (": ".join(filter(None, (f"{source} → {target}", said))), None, (source, target, words, said))
-        for source, target, words, said in untold.relations
+        (": ".join(filter(None, (f"{source} → {target}", said))), None, (source, target, words, said, heavy))
+        for source, target, words, said, heavy in untold.relations
     ]
     piece, told = _Piece(""), list[str]()
     for line, entity, relation in lines:

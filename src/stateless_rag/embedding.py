@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.protocols import Journal, Vectors
 
-__all__ = ["embed_into_journal", "embed_texts", "vector_digest"]
+__all__ = ["embed_digested", "embed_into_journal", "embed_texts", "vector_digest"]
 
 Role = Literal["document", "query"]
 
@@ -50,7 +50,12 @@ async def embed_texts(context: Context, texts: Sequence[str], *, role: Role) -> 
     if not texts:
         return np.empty((0, embedder.dimension or 0), dtype=np.float32)
     digests = [vector_digest(embedder.model, text) for text in texts]
-    wanted = dict(zip(digests, texts, strict=True))
+    found = await embed_digested(context, dict(zip(digests, texts, strict=True)), role=role)
+    return np.stack([found[key] for key in digests])
+
+
+async def embed_digested(context: Context, wanted: Mapping[str, str], *, role: Role) -> Mapping[str, Vectors]:
+    """As `embed_texts`, for texts by digest: the vector of each."""
     found: dict[str, Vectors] = {}
     if role == "document" and context.journal is not None:
         await _find_or_embed(context, context.journal, wanted, found)
@@ -59,8 +64,8 @@ async def embed_texts(context: Context, texts: Sequence[str], *, role: Role) -> 
         async def keep(vectors: Mapping[str, Vectors], _: Usage) -> None:
             found.update(vectors)
 
-        await _embed(context, wanted, role, embedder.dimension, keep)
-    return np.stack([found[key] for key in digests])
+        await _embed(context, wanted, role, context.embedder.dimension, keep)
+    return found
 
 
 async def embed_into_journal(context: Context, journal: Journal, wanted: Mapping[str, str]) -> None:

@@ -1,18 +1,18 @@
 """Single flight: among those who want the same thing at the same time, one leads and the others wait.
 
 Works across event loops and threads, without a lock: every step that must be indivisible is one operation of
-a dict or a deque, so it may also happen while the collector of cycles closes a coroutine.
+a dict, a set or a list, so it may also happen while the collector of cycles closes a coroutine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["Flights"]
 
@@ -35,9 +35,9 @@ class Flights:
         Wait for others only after the block, else two callers may wait for each other.
         """
         led: set[str] = set()
+        flight = _Flight()
         try:
             for digest in digests:
-                flight = _Flight()
                 if self._flights.setdefault(digest, flight) is flight:
                     led.add(digest)
             yield led
@@ -46,43 +46,45 @@ class Flights:
 
     def land(self, led: set[str], digests: Iterable[str] | None = None) -> None:
         """End those of the `led` flights that are named (all of them by default), and wake who waits."""
-        for digest in [digest for digest in (led if digests is None else digests) if digest in led]:
-            led.discard(digest)
-            self._land(digest)
+        landed = led.copy() if digests is None else led.intersection(digests)
+        led -= landed
+        for flight in {self._flights.pop(digest) for digest in landed}:
+            flight.wake(landed)
 
     async def wait(self, digest: str) -> None:
         """Return when nobody leads the digest, at once if that is so now."""
         flight = self._flights.get(digest)
-        if flight is not None:
-            await flight.wait()
+        if flight is None:
+            return
+        future = flight.waiter(digest)
+        # May have landed between being found and the note of who waits, with nobody left to wake us.
+        if self._flights.get(digest) is flight:
+            await future
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def _land(self, digest: str) -> None:
-        self._flights.pop(digest).land()
-
 
 class _Flight:
-    __slots__ = ("_landed", "_waiters")
+    """What one caller leads, and who waits for some of it: one for all of its digests, of which there are many."""
+
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._landed = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: list[tuple[str, asyncio.Future[None]]] = []
 
-    async def wait(self) -> None:
+    def waiter(self, digest: str) -> asyncio.Future[None]:
+        """What to await until the digest has landed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(future)
-        if self._landed:  # may have landed between being found and the append, with nobody left to wake us
-            return
-        await future
+        self._waiters.append((digest, future))
+        return future
 
-    def land(self) -> None:
-        self._landed = True
-        while self._waiters:
-            future = self._waiters.popleft()
-            with suppress(RuntimeError):  # the waiter's loop was closed
-                future.get_loop().call_soon_threadsafe(_wake, future)
+    def wake(self, landed: AbstractSet[str]) -> None:
+        """Wake who waits for one of the digests; the others stay, and so do those that were woken before."""
+        for digest, future in self._waiters[:]:
+            if digest in landed:
+                with suppress(RuntimeError):  # the waiter's loop was closed
+                    future.get_loop().call_soon_threadsafe(_wake, future)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

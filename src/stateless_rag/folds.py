@@ -32,9 +32,14 @@ class Changed(Generic[FoldT, HandT]):
     id: int
     fold: FoldT
     by_hand: HandT | None
-    subject: str
     state: str
     description: str | None
+    kind: Kind[Any, FoldT, Any, Any, HandT]
+
+    @property
+    def subject(self) -> str:
+        """What the description is about, as a summary is told: few need one."""
+        return self.kind.subject(self.fold, self.by_hand)
 
 
 class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
@@ -118,6 +123,8 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
     def place(self, key: KeyT) -> int | None:
         """The row that mentions of a key fold into; None if there is none."""
         row_id = self.row_ids.get(key)
+        if not self._log.entries:
+            return row_id
         return None if row_id is None or self._hidden(key) else row_id
 
     def changed(self) -> tuple[Changed[FoldT, HandT], ...]:
@@ -162,15 +169,13 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
         before = by_hand if self._before is self._log else self._kind.by_hand(self._before, key)
         if row is not None and row.state == state and before == by_hand:
             return None
-        subject = self._kind.subject(fold, by_hand)
-        description = self._described(key, fold, subject, row, before, by_hand)
-        return Changed(row_id, fold, by_hand, subject, state, description)
+        description = self._described(key, fold, row, before, by_hand)
+        return Changed(row_id, fold, by_hand, state, description, self._kind)
 
     def _described(
         self,
         key: KeyT,
         fold: FoldT,
-        subject: str,
         row: RowT | None,
         before: HandT | None,
         by_hand: HandT | None,
@@ -185,8 +190,9 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
         old = self._kind.load(key, row.state)
         if before is not None and before.told is not None and not old.texts:
             return None
-        same = old.texts == fold.texts and self._kind.subject(old, before) == subject
-        return self._kind.description(row) if same else None
+        if old.texts != fold.texts or self._kind.subject(old, before) != self._kind.subject(fold, by_hand):
+            return None
+        return self._kind.description(row)
 
 
 def row_ids(kind: Kind[KeyT, Any, Any, Any, Any], keys: Iterable[KeyT]) -> dict[KeyT, int]:

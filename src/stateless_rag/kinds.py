@@ -204,15 +204,16 @@ class Relations:
         return basis.relation_rows(ids)
 
     def load(self, key: Pair, state: str) -> RelationFold:  # noqa: D102
-        chunks, forward, backward, left_names, right_names, keywords, texts = json.loads(state)
+        chunks, forward, backward, left_names, right_names, keywords, texts, *weights = json.loads(state)
         return RelationFold(
-            *key, chunks, forward, backward, left_names, right_names, tuple(keywords), tuple(texts)
+            *key, chunks, forward, backward, left_names, right_names, tuple(keywords), tuple(texts), *weights
         )
 
     def dump(self, fold: RelationFold) -> str:  # noqa: D102
         return (
             f"[{fold.chunks},{fold.forward},{fold.backward},{_counts(fold.left_names)},"
-            f"{_counts(fold.right_names)},{_texts(fold.keywords)},{_texts(fold.texts)}]"
+            f"{_counts(fold.right_names)},{_texts(fold.keywords)},{_texts(fold.texts)}"
+            f"{f',{fold.weighed},{fold.stated}' if fold.weighed else ''}]"
         )
 
     def empty(self, key: Pair) -> RelationFold:  # noqa: D102
@@ -233,6 +234,9 @@ class Relations:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:  # most often
+        ((only, number),) = counts.items()
+        return f"{{{encode_basestring(only)}:{number}}}"
     return "{" + ",".join([f"{encode_basestring(name)}:{n}" for name, n in sorted(counts.items())]) + "}"
 
 

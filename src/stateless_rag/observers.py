@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import callback, whole
 from stateless_rag.errors import InvalidInput
-from stateless_rag.types import Answer, DocumentReport, InsertReport, Retrieval
+from stateless_rag.types import Answer, DocumentReport, InsertReport, ReembedReport, Retrieval
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Observer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["all_of", "logging_observer", "otel_observer"]
 
-_RESULTS = frozenset({"finished", "retrieved", "answered", "deleted"})
+_RESULTS = frozenset({"finished", "retrieved", "answered", "deleted", "reembedded", "enabled", "disabled"})
 _FAILURES_TOLD = 100
 _INSTALL = "otel_observer needs OpenTelemetry: pip install 'stateless-rag[otel]', or give it a tracer"
 
@@ -93,6 +93,9 @@ def _facts(event: Event) -> Attributes:
         case DocumentReport() as report:
             told: Attributes = {"chunks": report.chunks, "errors": len(report.errors)}
             return told
+        case ReembedReport() as report:
+            counts = {"chunks": report.chunks, "entities": report.entities, "relations": report.relations}
+            return {**counts, "seconds": round(report.seconds, 3), **_usage(report.usage)}
         case Retrieval() as report:
             return _found(report) | _usage(report.usage)
         case Answer() as report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from stateless_rag.checks import (
@@ -26,6 +27,7 @@ from stateless_rag.text import KeyPolicy
 from stateless_rag.types import Message, Mode
 
 __all__ = [
+    "WALK_PARTS",
     "CallSettings",
     "ChunkSettings",
     "Configuration",
@@ -35,6 +37,7 @@ __all__ = [
     "QueryOptions",
     "Settings",
     "StoreSettings",
+    "WalkSettings",
     "from_env",
 ]
 
@@ -280,6 +283,61 @@ class QueryOptions:
         each_field(self, checked_filter, "metadata_filter")
 
 
+WALK_PARTS = MappingProxyType(
+    {
+        "walk": 3.4,
+        "words": 1.0,
+        "vector": 2.0,
+        "title": 2.0,
+        "leads": 1.5,
+        "shared": 1.1,
+        "completes": 2.0,
+    }
+)
+"""What each kind of evidence weighs in the sum that mix ranks by: the walk's share (its logarithm), BM25, cosine;
+that the question names the title; that a likely first passage names the title; that it shares a rare entity; and the
+question's words that the first one lacks, where they share one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkSettings:
+    """What the modes walk and mix rank by (docs/retrieval.md). The defaults are what measured best; a part that is
+    False or 0 is left out, which is how each part's worth is measured.
+
+    `names` links the entities and titles that a question names, `facts` is how many relations near to it a walk
+    starts from, `fact_passages` how much the passage that states a relation counts among them, `passages` the
+    weight of the nearest passages as a start, `titles` that of the edge between a passage and its title,
+    `hub_damping` makes a start weigh 1/√ of its passages, `damping` is the probability to walk on. `words` searches by
+    words, too. `parts` are the weights of the sum that mix ranks by; those that are not named keep theirs.
+    """
+
+    names: bool = True
+    facts: int = 5
+    fact_passages: float = 0.5
+    passages: float = 0.02
+    titles: float = 5.0
+    hub_damping: bool = True
+    damping: float = 0.5
+    words: bool = True
+    parts: Mapping[str, float] = field(default_factory=lambda: WALK_PARTS)
+
+    def __post_init__(self) -> None:
+        each_field(self, flag, "names", "hub_damping", "words")
+        each_field(self, whole, "facts", most=1_000)
+        each_field(self, number, "fact_passages", "passages", "titles", least=0.0, most=1_000.0)
+        each_field(self, number, "damping", least=0.0, most=0.99)
+        object.__setattr__(self, "parts", _weighed(self.parts))
+
+
+def _weighed(parts: Any) -> Mapping[str, float]:
+    if not isinstance(parts, Mapping) or not parts.keys() <= WALK_PARTS.keys():
+        raise InvalidInput(
+            f"parts is {shown(parts)}; it must map some of {', '.join(WALK_PARTS)} to their weights"
+        )
+    given = {name: number(f"parts[{name!r}]", weight, least=-1e6, most=1e6) for name, weight in parts.items()}
+    return MappingProxyType({**WALK_PARTS, **given})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of an engine."""
@@ -290,6 +348,7 @@ class Settings:
     calls: CallSettings = field(default_factory=CallSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     query: QueryOptions = field(default_factory=QueryOptions)
+    walk: WalkSettings = field(default_factory=WalkSettings)
 
     def __post_init__(self) -> None:
         each_field(self, instance, "chunking", kind=ChunkSettings)
@@ -298,6 +357,7 @@ class Settings:
         each_field(self, instance, "calls", kind=CallSettings)
         each_field(self, instance, "ingest", kind=IngestSettings)
         each_field(self, instance, "query", kind=QueryOptions)
+        each_field(self, instance, "walk", kind=WalkSettings)
 
 
 def _turns(name: str, value: Any) -> tuple[tuple[str, str], ...]:
@@ -333,7 +393,8 @@ class Configuration:
     """What environment variables say to programs that read them: the command line does, the library does not.
 
     With an `api_key` or a `base_url` an LLM is used, else the built-in parts. `embed_model` is a model of that
-    server, "hashing" for the built-in embedder, or "fastembed:" and a model's name or folder.
+    server, "hashing" for the built-in embedder, or "fastembed:" and a model's name or folder. `environ` is all that
+    was set, for the server, which has settings of its own.
     """
 
     root: str = "stateless-rag-data"
@@ -343,6 +404,9 @@ class Configuration:
     llm_model: str = "gpt-5-mini"
     embed_model: str = "text-embedding-3-small"
     llm_calls: int = 16
+    environ: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, compare=False
+    )
 
     @property
     def offline(self) -> bool:
@@ -373,4 +437,4 @@ def from_env(environ: Mapping[str, str]) -> Configuration:
         if not (calls.isascii() and calls.isdigit() and int(calls) > 0):
             raise InvalidInput(f"STATELESS_RAG_LLM_CALLS must be a positive whole number, not {calls!r}")
         given["llm_calls"] = int(calls)
-    return Configuration(**given)
+    return Configuration(**given, environ=environ)

@@ -13,23 +13,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from stateless_rag import engine as asynchronous
 from stateless_rag.errors import StoreClosed
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import rustworkx
 
     from stateless_rag.ingest import Documents
+    from stateless_rag.protocols import Embedder
     from stateless_rag.settings import QueryOptions
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.types import (
         Answer,
+        BackupReport,
+        CheckReport,
+        CompactReport,
+        CostRow,
+        CostsBy,
         Curated,
         Curation,
         DeleteReport,
@@ -37,7 +45,10 @@ if TYPE_CHECKING:
         DocumentContents,
         DocumentPage,
         DocumentStatus,
+        Duplicate,
+        EnableReport,
         Entity,
+        Estimate,
         Event,
         Explanation,
         ExportFormat,
@@ -47,12 +58,16 @@ if TYPE_CHECKING:
         InsertReport,
         JsonlReport,
         Neighbour,
+        Prices,
+        ReembedReport,
         Relation,
+        RepairReport,
         Retrieval,
         Subgraph,
         Usage,
         WorkspaceInfo,
     )
+    from stateless_rag.workspace_settings import WorkspaceSettings
 
 __all__ = ["Engine", "Runner"]
 
@@ -200,13 +215,13 @@ class Engine:
         """Ingest what is pending until nothing is left."""
         return self._runner.run(self._engine.work(until_empty=True))
 
-    def resume(self, ids: Collection[str] | str | None = None) -> InsertReport:
+    def resume(self, ids: Collection[str] | str | None = None, *, truncated: bool = False) -> InsertReport:
         """Ingest what is pending or has failed."""
-        return self._runner.run(self._engine.resume(ids))
+        return self._runner.run(self._engine.resume(ids, truncated=truncated))
 
-    def retry(self, ids: Collection[str] | str | None = None) -> InsertReport:
+    def retry(self, ids: Collection[str] | str | None = None, *, truncated: bool = False) -> InsertReport:
         """Ingest again what has failed or was cancelled."""
-        return self._runner.run(self._engine.retry(ids))
+        return self._runner.run(self._engine.retry(ids, truncated=truncated))
 
     def cancel(
         self, ids: Collection[str] | str | None = None, *, tracking_id: str | None = None
@@ -214,9 +229,55 @@ class Engine:
         """Stop what is being ingested or waits."""
         return self._runner.run(self._engine.cancel(ids, tracking_id=tracking_id))
 
-    def delete(self, ids: Collection[str] | str) -> DeleteReport:
+    def delete(self, ids: Collection[str] | str, *, erase: bool = False) -> DeleteReport:
         """Delete documents with all that rests on them alone."""
-        return self._runner.run(self._engine.delete(ids))
+        return self._runner.run(self._engine.delete(ids, erase=erase))
+
+    def check(self, *, deep: bool = False) -> CheckReport:
+        """Look whether everything follows from the documents and from what was paid for."""
+        return self._runner.run(self._engine.check(deep=deep))
+
+    def repair(self) -> RepairReport:
+        """Mend what `check` finds."""
+        return self._runner.run(self._engine.repair())
+
+    def backup(self, path: str | Path, *, overwrite: bool = False) -> BackupReport:
+        """Write the workspace as it is at one revision into a file."""
+        return self._runner.run(self._engine.backup(path, overwrite=overwrite))
+
+    def copy(self, to: str) -> None:
+        """Make a second workspace that holds what this one holds."""
+        self._runner.run(self._engine.copy(to))
+
+    def compact(self) -> CompactReport:
+        """Write the database file anew, without what was deleted."""
+        return self._runner.run(self._engine.compact())
+
+    def clear_cache(self, purposes: Collection[str] | str | None = None) -> int:
+        """Drop the LLM's replies that are kept."""
+        return self._runner.run(self._engine.clear_cache(purposes))
+
+    def reembed(self, embedder: Embedder | Callable[..., Any], *, cut: bool = False) -> ReembedReport:
+        """Change the workspace to another embedder."""
+        return self._runner.run(self._engine.reembed(embedder, cut=cut))
+
+    def upgrade(
+        self,
+        ids: Collection[str] | str | None = None,
+        *,
+        where: Mapping[str, Any] | None = None,
+        tracking_id: str | None = None,
+    ) -> InsertReport:
+        """Extract documents again with the extractor, the prompts and the LLM that the engine has now."""
+        return self._runner.run(self._engine.upgrade(ids, where=where, tracking_id=tracking_id))
+
+    def disable(self, ids: Collection[str] | str) -> EnableReport:
+        """Leave documents out of the graph and of every answer, as if they were deleted."""
+        return self._runner.run(self._engine.disable(ids))
+
+    def enable(self, ids: Collection[str] | str) -> EnableReport:
+        """Take documents that were disabled into the graph again."""
+        return self._runner.run(self._engine.enable(ids))
 
     def create_entity(self, name: str, **given: str | None) -> Curated:
         """Make an entity by hand; what is given is as in `stateless_rag.Engine`, here and below."""
@@ -249,6 +310,20 @@ class Engine:
     def delete_relation(self, source: str, target: str) -> Curated:
         """Delete a relation; its entities stay."""
         return self._runner.run(self._engine.delete_relation(source, target))
+
+    def propose_duplicates(
+        self, *, least: float = 0.75, limit: int = 1000, ask_llm: bool = False
+    ) -> list[Duplicate]:
+        """Pairs of entities that look like one, surest first."""
+        return self._runner.run(self._engine.propose_duplicates(least=least, limit=limit, ask_llm=ask_llm))
+
+    def apply_duplicate(self, duplicate: Duplicate) -> Curated:
+        """Make the two entities of a proposal one."""
+        return self._runner.run(self._engine.apply_duplicate(duplicate))
+
+    def reject_duplicate(self, duplicate: Duplicate) -> Curated:
+        """Say that the two entities of a proposal are different."""
+        return self._runner.run(self._engine.reject_duplicate(duplicate))
 
     def undo(self, number: int) -> Curated:
         """Take a change by hand back."""
@@ -290,6 +365,14 @@ class Engine:
     ) -> Explanation:
         """Why each passage is found for a question, and what became of the document `expect`."""
         return self._runner.run(self._engine.explain(question, expect=expect, options=options, **changes))
+
+    def settings(self) -> WorkspaceSettings:
+        """What is kept with the workspace."""
+        return self._runner.run(self._engine.settings())
+
+    def configure(self, **changes: Any) -> WorkspaceSettings:
+        """Change what is kept with the workspace: chunking, extraction, merging, prompts, models."""
+        return self._runner.run(self._engine.configure(**changes))
 
     def describe(self) -> WorkspaceInfo:
         """What the workspace holds and was made with."""
@@ -376,9 +459,26 @@ class Engine:
         """Bring in a file that `export` has written as JSON Lines."""
         return self._runner.run(self._engine.import_jsonl(path, tracking_id=tracking_id))
 
-    def costs(self) -> Mapping[str, Usage]:
-        """What was paid so far to build the workspace, by purpose."""
-        return self._runner.run(self._engine.costs())
+    def estimate(self, documents: Documents, *, prices: Prices | None = None) -> Estimate:
+        """What `insert` would cost now."""
+        return self._runner.run(self._engine.estimate(documents, prices=prices))
+
+    @overload
+    def costs(self) -> Mapping[str, Usage]: ...
+
+    @overload
+    def costs(
+        self,
+        by: CostsBy | Collection[CostsBy],
+        *,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        prices: Prices | None = None,
+    ) -> list[CostRow]: ...
+
+    def costs(self, by: Any = None, **options: Any) -> Mapping[str, Usage] | list[CostRow]:
+        """What was paid so far in the workspace: usage by purpose, or rows by what is asked for."""
+        return self._runner.run(self._engine.costs(by, **options))
 
 
 async def _following(source: AsyncGenerator[Result]) -> Result:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 import unicodedata
 from hashlib import blake2b
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stateless_rag.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "KeyPolicy",
     "chunk_id_of",
+    "chunk_ids_of",
     "chunk_row_id",
     "clean_text",
     "digest",
     "document_digest",
     "entity_key",
     "normalize_name",
+    "plain_letters",
     "relation_key",
     "stable_id",
 ]
@@ -40,6 +46,21 @@ _QUOTES = (
 )
 _NAME_LIMIT = 256
 _CHUNK_ID = re.compile(r"chunk-[0-9a-f]{16}")
+# Not those of other scripts, where a mark makes another letter.
+_ACCENTS = re.compile("(?<=[A-Za-z\u0370-\u03ff])[\u0300-\u036f]+")
+_LETTERS = (
+    ("ł", "l"),
+    ("Ł", "L"),
+    ("ø", "o"),
+    ("Ø", "O"),
+    ("đ", "d"),
+    ("Đ", "D"),
+    ("ı", "i"),
+    ("æ", "ae"),
+    ("Æ", "AE"),
+    ("œ", "oe"),
+    ("Œ", "OE"),
+)
 # Most names need nothing done; to see that is ten times cheaper than to do it.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:&/()-]*(?: [A-Za-z0-9.,:&/()-]+)*")
 
@@ -74,6 +95,20 @@ def normalize_name(name: str) -> str:
             break
     name = name[:_NAME_LIMIT].strip()
     return name if any(character.isalnum() for character in name) or len(name) == 1 else ""
+
+
+def plain_letters(text: str) -> str:
+    """Latin and Greek letters without accents, as who has no key for them types them; all else as it is.
+
+    >>> plain_letters("São Tomé, Łódź, Ελλάδα")
+    'Sao Tome, Lodz, Ελλαδα'
+    """
+    if text.isascii():
+        return text
+    bare = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    for letter, plain in _LETTERS:
+        bare = bare.replace(letter, plain)
+    return bare
 
 
 def entity_key(name: str, policy: KeyPolicy = "casefold") -> str:
@@ -124,6 +159,12 @@ def chunk_row_id(chunk_id: str) -> int:
     if not _CHUNK_ID.fullmatch(chunk_id):
         raise InvalidInput(f"{chunk_id!r:.80} is not the id of a chunk (chunk- and 16 hex digits)")
     return int.from_bytes(bytes.fromhex(chunk_id.removeprefix("chunk-")), signed=True)
+
+
+def chunk_ids_of(row_ids: NDArray[np.int64]) -> list[str]:
+    """As `chunk_id_of`, for many at once."""
+    digits = row_ids.astype(">i8").tobytes().hex()
+    return [f"chunk-{digits[at : at + 16]}" for at in range(0, len(digits), 16)]
 
 
 def chunk_id_of(row_id: int) -> str:

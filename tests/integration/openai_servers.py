@@ -6,8 +6,16 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from stateless_rag.errors import (
+    InvalidReply,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnavailable,
+)
 from stateless_rag.protocols import LLMReply, LLMRequest, StreamPart
 from stateless_rag.providers import OpenAIEmbedder, OpenAILLM
+from stateless_rag.testing import Disconnect, Fault, Malformed, RateLimited, ServerError
 from stateless_rag.types import Message
 
 if TYPE_CHECKING:
@@ -18,6 +26,20 @@ if TYPE_CHECKING:
 REQUEST = LLMRequest(prompt="A secret question?", system="Be brief.", history=(Message("user", "Hi"),))
 KEY = "sk-very-secret"
 HI = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+# What every server may do, and what it becomes.
+FAULTS: tuple[tuple[Fault, type[ProviderError]], ...] = (
+    (RateLimited(2.5), ProviderRateLimited),
+    (ServerError(500), ProviderUnavailable),
+    (ServerError(503), ProviderUnavailable),
+    (ServerError(408), ProviderUnavailable),
+    (ServerError(400), ProviderRejected),
+    (ServerError(401), ProviderRejected),
+    (ServerError(404), ProviderRejected),
+    (ServerError(422), ProviderRejected),
+    (Disconnect("before"), ProviderUnavailable),
+    (Disconnect("body"), ProviderUnavailable),
+    (Malformed("body"), InvalidReply),
+)
 
 
 class Says:

@@ -110,6 +110,9 @@ CALLS: dict[str, Call] = {
     "merge": lambda e, v: stages.merge(e.context, v),
     "embed": lambda e, v: stages.embed(e.context, v),
     "summarize": lambda e, v: stages.summarize(e.context, "Ada", v),
+}
+# These make a value, and touch no engine.
+MADE: dict[str, Call] = {
     **_field_calls("Document", lambda **f: Document(**{"text": "Ada met Bob.", **f}), _names(Document)),
     **_field_calls("QueryOptions", QueryOptions, _names(QueryOptions)),
     **_field_calls("Settings", Settings, _names(Settings)),
@@ -174,6 +177,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runner, E
     finally:
         runner.run(engine.close())
         runner.close()
+
+
+@pytest.mark.parametrize("name", MADE)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(value=values)
+def test_whatever_a_value_is_made_of_only_our_errors_come_out(name: str, value: Any) -> None:
+    try:
+        MADE[name](None, value)  # type: ignore[arg-type]
+    except StatelessRagError as error:
+        assert 0 < len(str(error)) < 1500
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -244,7 +257,7 @@ def test_the_error_names_argument_value_and_remedy(
     opened: tuple[Runner, Engine], name: str, value: Any, told: str
 ) -> None:
     runner, engine = opened
-    error = runner.run(tried(engine, CALLS[name], value))
+    error = runner.run(tried(engine, {**CALLS, **MADE}[name], value))
     assert isinstance(error, InvalidInput)
     with pytest.raises(InvalidInput, match=told):
         raise error

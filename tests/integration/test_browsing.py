@@ -80,10 +80,31 @@ async def test_names_are_listed_ranked_and_found(engine: Engine) -> None:
     assert await engine.search_labels("york") == ["York", "New York"]
     assert await engine.search_labels("A") == ["Ann", "Alone", "Dan"]
     assert await engine.search_labels("a", limit=1) == ["Ann"]
-    assert await engine.search_labels("Yorc") == ["York"]
+    assert await engine.search_labels("Yorc") == ["York", "New York"]
     assert await engine.search_labels("New Yrok") == ["New York"]
     assert await engine.search_labels("  ") == []
     assert await engine.type_counts() == {"person": 7, "city": 2}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("babage", ["Charles Babbage"]),
+        ("analitical", ["Analytical Engine"]),
+        ("analitycal", ["Analytical Engine"]),
+        ("difference enigne", ["Second Difference-Engine"]),
+        ("charles babage", ["Charles Babbage"]),
+        ("engien", ["Analytical Engine", "Babbage's Engine", "Second Difference-Engine"]),
+        ("chrls", []),
+        ("enx", []),
+    ],
+)
+async def test_a_typo_in_some_words_of_a_name_is_forgiven(
+    engine: Engine, query: str, found: list[str]
+) -> None:
+    for name in ("Charles Babbage", "Analytical Engine", "Second Difference-Engine", "Babbage's Engine"):
+        await engine.create_entity(name)
+    assert await engine.search_labels(query) == found
 
 
 async def test_neighbours_and_relations_are_found_both_ways(engine: Engine) -> None:

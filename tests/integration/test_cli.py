@@ -61,6 +61,7 @@ def test_json_is_all_that_is_on_stdout(cli: Cli, corpus: Path) -> None:
     code, out, err = cli("ingest", "corpus", "--json")
     assert code == 3
     assert only_json(out)["skipped"] == [{"path": "corpus/binary.txt", "reason": "a binary file"}]
+    assert only_json(out)["passed_over"] == {}
     assert "skipped corpus/binary.txt" in err
     for arguments in (
         ["query", "Ada"],
@@ -107,6 +108,27 @@ def test_unusable_files_are_reported_and_skipped(cli: Cli, corpus: Path) -> None
     assert code == 3
     assert "6 documents ready" in out
     assert "latin.txt: not UTF-8 text (byte 1); convert it first" in err
+
+
+def test_files_that_are_no_text_are_counted(cli: Cli, corpus: Path) -> None:
+    for name in ("a.pdf", "b.PDF", "image.png", "LICENSE", ".hidden.pdf"):
+        (corpus / name).write_bytes(b"%PDF-1.7\n")
+    os.mkfifo(corpus / "pipe.txt")
+    (corpus / "broken.txt").symlink_to("nowhere.txt")
+    code, out, err = cli("ingest", "corpus")
+    assert code == 0
+    told = "2 .pdf, 1 .png, 1 no regular files, 1 broken links, 1 without a suffix"
+    assert err.startswith("passed over 6 files that are not .md, ")
+    assert sorted(err.strip().rpartition(": ")[2].split(", ")) == sorted(told.split(", "))
+    assert "5 documents ready" in out and "6 files skipped" in out
+    code, out, err = cli("ingest", "corpus", "corpus/a.pdf", "corpus/pipe.txt", "--json")
+    assert code == 3
+    report = only_json(out)
+    assert [skipped["reason"] for skipped in report["skipped"]] == [
+        "a PDF file; convert it to text first",
+        "no regular file; write its text to one first",
+    ]
+    assert report["passed_over"] == {".pdf": 1, ".png": 1, "broken links": 1, "without a suffix": 1}
 
 
 def test_an_empty_file_is_told_of(cli: Cli, corpus: Path) -> None:
@@ -165,7 +187,7 @@ def test_workspaces(cli: Cli, corpus: Path) -> None:
     code, _, err = cli("workspaces", "create", "two")
     assert (code, "there already" in err) == (1, True)
     code, _, err = cli("workspaces", "drop", "two")
-    assert (code, "--yes" in err) == (1, True)
+    assert (code, "--yes" in err) == (2, True)
     assert cli("workspaces", "drop", "two", "--yes")[0] == 0
     code, _, err = cli("query", "What?", "-w", "two")
     assert (code, "workspaces list" in err) == (1, True)
@@ -196,8 +218,9 @@ def test_a_damaged_workspace_does_not_hide_the_others(cli: Cli, tmp_path: Path) 
         (["query", "What?"], 1, "stateless-rag ingest"),
         (["status", "--root", "nowhere"], 1, "nowhere"),
         (["resume"], 1, "stateless-rag ingest"),
-        (["ingest", "gone.txt"], 1, "check the path"),
-        (["ingest", "corpus", "-w", "../x"], 1, "../x"),
+        (["ingest", "gone.txt"], 2, "check the path"),
+        (["ingest", "corpus", "-w", "../x"], 2, "../x"),
+        (["query", "What?", "-w", "../x"], 1, "stateless-rag ingest"),
         (["ingest"], 2, "PATH"),
         (["query", "What?", "--top-k", "0"], 2, "top-k"),
         (["frobnicate"], 2, "frobnicate"),
@@ -215,14 +238,31 @@ def test_errors_say_what_to_do(
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_wrong_mode_and_nothing_found(cli: Cli, corpus: Path) -> None:
+def test_nothing_found(cli: Cli, corpus: Path) -> None:
     cli("workspaces", "create", "empty")
     code, out, _ = cli("query", "Anything?", "-w", "empty")
     assert code == 4
     assert out.strip()
-    code, _, err = cli("query", "Anything?", "-w", "empty", "--mode", "wrong")
-    assert code == 1
-    assert "naive, local, global" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["query", "Anything?", "--mode", "wrong"], "naive, local, global"),
+        (["explain", "Anything?", "--mode", "wrong"], "naive, local, global"),
+        (["query", "  "], "question is"),
+        (["query", "Anything?", "-w", "../x"], "../x"),
+        (["status", "-w", "con"], "con"),
+        (["delete", ""], "ids"),
+        (["workspaces", "create", "a/b"], "a/b"),
+        (["curate", "delete", "Nobody"], "no such entity"),
+    ],
+)
+def test_what_was_said_wrongly_is_wrong_usage(cli: Cli, arguments: list[str], told: str) -> None:
+    cli("workspaces", "create", "default")
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert told in err and err.startswith("error: ")
 
 
 def test_a_store_in_use_names_its_holder(cli: Cli, corpus: Path) -> None:

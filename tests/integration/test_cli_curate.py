@@ -44,6 +44,6 @@ def test_what_cannot_be_done_says_why(cli: Cli, corpus: Path) -> None:
     code, out, _ = cli("curate", "history")
     assert (code, out) == (0, "Nothing was changed by hand.\n")
     code, out, err = cli("curate", "delete", "Nobody")
-    assert (code, out) == (1, "") and "there is no such entity" in err
-    assert cli("curate", "undo", "1")[0] == 1
+    assert (code, out) == (2, "") and "there is no such entity" in err
+    assert cli("curate", "undo", "1")[0] == 2
     assert cli("curate", "merge", "Ada Lovelace")[0] == 2

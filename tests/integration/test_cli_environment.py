@@ -27,7 +27,7 @@ def test_the_environment_becomes_a_configuration() -> None:
 
 def test_a_wrong_environment_is_an_error_not_a_traceback(cli: Cli) -> None:
     code, _, err = cli("status", STATELESS_RAG_LLM_CALLS="many")
-    assert code == 1
+    assert code == 2
     assert err.startswith("error: STATELESS_RAG_LLM_CALLS")
 
 

@@ -73,7 +73,7 @@ def test_as_json(asked: Cli) -> None:
 @pytest.mark.parametrize("arguments", [("--mode", "best"), ("--where", "{")])
 def test_options_that_cannot_be_used(asked: Cli, arguments: tuple[str, str]) -> None:
     code, out, err = asked("explain", QUESTION, *arguments)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert arguments[1] in err
 
 

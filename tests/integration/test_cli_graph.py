@@ -110,8 +110,10 @@ def test_what_is_no_graph_says_why(cli: Cli, tmp_path: Path, content: str | None
     if content is not None:
         (tmp_path / "other.json").write_text(content)
     code, out, err = cli("graph", "insert", "other.json")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert message in " ".join(err.split())
+    if "JSON" in message or content is None:
+        assert not (tmp_path / "stateless-rag-data").exists()
 
 
 def test_a_workspace_is_exported_and_brought_in(inserted: Cli, tmp_path: Path) -> None:
@@ -136,19 +138,19 @@ def test_a_workspace_is_exported_and_brought_in(inserted: Cli, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["export", "graph"], "whose suffix names no format"),
-        (["export", "graph.md", "--include", "chunks"], "markdown takes some of"),
-        (["export", "graph.md", "--vectors"], "no place for them"),
-        (["export", "graph.csv", "--workspace", "none"], "none"),
-        (["import-jsonl", "nowhere.jsonl"], "no such file"),
-        (["import-jsonl", "graph.json"], "line 1 of 'graph.json'"),
+        (["export", "graph"], 2, "whose suffix names no format"),
+        (["export", "graph.md", "--include", "chunks"], 2, "markdown takes some of"),
+        (["export", "graph.md", "--vectors"], 2, "no place for them"),
+        (["export", "graph.csv", "--workspace", "none"], 1, "none"),
+        (["import-jsonl", "nowhere.jsonl"], 2, "no such file"),
+        (["import-jsonl", "graph.json"], 2, "line 1 of 'graph.json'"),
     ],
 )
-def test_what_cannot_be_done_says_why(inserted: Cli, arguments: list[str], message: str) -> None:
-    code, out, err = inserted(*arguments)
-    assert (code, out) == (1, "")
+def test_what_cannot_be_done_says_why(inserted: Cli, arguments: list[str], code: int, message: str) -> None:
+    ended, out, err = inserted(*arguments)
+    assert (ended, out) == (code, "")
     assert message in " ".join(err.split())
 
 

@@ -55,7 +55,10 @@ def test_all_workspaces_of_a_folder(cli: Cli, tmp_path: Path, mapping: list[str]
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["rag"], "holds no files of LightRAG or nano-graphrag; there are the workspaces con, my space, x"),
+        (
+            ["rag"],
+            "holds no files of LightRAG or nano-graphrag; below it are the workspaces con, my space, x: give",
+        ),
         (["gone"], "no folder"),
         (["rag", "--all"], "--map 'con=NEW' --map 'my space=NEW'"),
         (["rag", "--all", "--map", "my space=x", "--map", "con=y"], "would both become workspace 'x'"),
@@ -73,7 +76,7 @@ def test_what_cannot_be_imported_changes_nothing(
         lightrag_folder(tmp_path / "rag" / name, [ADA])
     (tmp_path / "empty").mkdir()
     code, out, err = cli("import", *arguments)
-    assert code == 1
+    assert code == 2
     assert told in err
     assert not out
     _, listed, _ = cli("workspaces", "list", "--json")

@@ -105,6 +105,31 @@ def test_ctrl_c_leaves_a_workspace_that_resumes(cli: Cli, corpus: Path, tmp_path
     assert only_json(out)["counts"] == {"processed": 5}
 
 
+_INTERRUPTED_AT = """
+import importlib.abc, os, signal, sys
+from stateless_rag.cli import main
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv.pop():
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["status"]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["stateless_rag.cli.app", "numpy", "duckdb"])
+def test_ctrl_c_while_modules_are_loaded_is_one_line(tmp_path: Path, module: str) -> None:
+    child = _INTERRUPTED_AT.replace("sys.argv.pop()", repr(module))
+    done = subprocess.run(
+        [sys.executable, "-c", child], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nInterrupted.\n")
+
+
 def test_the_demo_runs_twice(tmp_path: Path) -> None:
     said = []
     for _ in range(2):

@@ -41,6 +41,6 @@ def test_only_documents_that_meet_the_filter_answer(cli: Cli, corpus: Path) -> N
 def test_a_filter_that_cannot_be_used_says_why(cli: Cli, corpus: Path, where: str, message: str) -> None:
     cli("ingest", "corpus")
     code, out, err = cli("query", QUESTION, "--where", where)
-    assert code == 1
+    assert code == 2
     assert out == ""
     assert message in " ".join(err.split())

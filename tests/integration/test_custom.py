@@ -95,6 +95,18 @@ async def test_a_graph_is_deleted_by_its_documents(tmp_path: Path) -> None:
         assert (info.entities, info.relations, info.chunks) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("graph", [{}, {"chunks": [], "entities": [], "relationships": []}])
+async def test_a_named_document_of_which_nothing_is_left_says_nothing(
+    tmp_path: Path, graph: dict[str, Any]
+) -> None:
+    async with opened(tmp_path) as engine:
+        await engine.insert_graph(GRAPH, document_id="code")
+        (document,) = (await engine.insert_graph(graph, document_id="code")).documents
+        assert (document.id, document.status, document.chunks) == ("code", Status.PROCESSED, 0)
+        assert (await engine.labels(), (await engine.describe()).chunks) == ([], 0)
+        assert not (await engine.insert_graph(graph)).documents
+
+
 async def test_a_graph_is_merged_with_what_texts_say(tmp_path: Path) -> None:
     llm = DeterministicLLM()
     settings = Settings(extraction=ExtractSettings(gleaning=0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -12,11 +11,12 @@ import pytest
 
 from integration.command_line import PROJECT, Cli, only_json
 from stateless_rag.evaluation import read_dataset
+from stateless_rag.settings import WALK_PARTS
 from stateless_rag.types import Mode
 
 EXAMPLES = PROJECT / "examples"
 METRICS = {"recall@2", "recall@5", "recall@10", "all@5", "all@10", "mrr"}
-COSTS = {"context_tokens", "p50_ms", "p95_ms", "steps_ms", "llm_calls"}
+COSTS = {"context_tokens", "passage_tokens", "p50_ms", "p95_ms", "steps_ms", "llm_calls"}
 
 
 @pytest.fixture
@@ -99,6 +99,44 @@ def test_json_on_the_example_set(cli: Cli, tmp_path: Path) -> None:
     assert [workspace["name"] for workspace in listed] == [told["workspace"]]
 
 
+def test_each_part_left_out_and_weights_fitted_without_the_question(cli: Cli, tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    asked = json.loads((EXAMPLES / "questions.json").read_text(encoding="utf-8"))
+    own.write_text(json.dumps(asked[:6]), encoding="utf-8")
+    command = (
+        "evaluate",
+        str(EXAMPLES),
+        "--modes",
+        "mix",
+        "--questions",
+        str(own),
+        "--folder",
+        str(tmp_path / "kept"),
+    )
+    code, printed, _ = cli(*command, "--ablate", "--folds", "3", "--json")
+    told = only_json(printed)
+    assert code == 0
+    assert list(told["arms"]) == ["mix", "dense", "bm25", "mix/cross-validated"]
+    assert set(told["ablation"]) == {"mix", "walk"}
+    whole, *without = told["ablation"]["mix"]
+    assert whole["without"] == "nothing"
+    assert whole["recall@5"] == told["arms"]["mix"]["recall@5"]
+    assert {"names of the question", "facts", "hub damping", "search by words"} <= {
+        row["without"] for row in without
+    }
+    assert {row["recall@2"] for row in without} != {whole["recall@2"]}
+    for row in without:
+        change = row["differences"]["recall@5"]
+        assert change["mean"] == pytest.approx(row["recall@5"] - whole["recall@5"], abs=2e-5)
+        assert change["low"] <= change["mean"] <= change["high"]
+    assert told["cross_validation"]["folds"] == 3
+    assert [set(weights) for weights in told["cross_validation"]["weights"]] == [set(WALK_PARTS)] * 3
+    code, printed, _ = cli(*command, "--ablate", "--folds", "2")
+    assert code == 0
+    assert "MIX WITHOUT" in printed
+    assert "Weights fitted for 2 folds" in printed
+
+
 def test_recordings_take_the_llms_place(cli: Cli, small: Path) -> None:
     command = ("evaluate", str(small), "--modes", "mix,local", "--embedder", "hashing", "--json")
     code, printed, err = cli(*command, OPENAI_API_KEY="never-used")
@@ -152,9 +190,13 @@ def test_the_table_for_people(cli: Cli, small: Path, tmp_path: Path) -> None:
             "'nobody', which the corpus does not have",
         ),
         ({}, ["--modes", "mix,quick"], "no mode 'quick'"),
+        ({}, ["--folds", "1"], "folds is 1; it must be at least 2 and at most 2"),
+        ({}, ["--folds", "3"], "folds is 3"),
+        ({}, ["--folds", "-2"], "folds"),
         ({}, ["--embedder", "./nowhere"], "there is no folder 'nowhere' to load"),
         ({}, ["--questions", "nowhere.json"], "nowhere.json"),
         ({}, ["--retrieved", "nowhere.json"], "nowhere.json"),
+        ({}, ["--output", "/dev/null/out"], "/dev/null/out"),
     ],
 )
 def test_what_cannot_be_measured(
@@ -213,13 +255,25 @@ def test_a_passage_that_cannot_be_ingested_stops_it(
     assert "no room" in err
 
 
-def test_one_chunk_a_passage_however_long(cli: Cli, small: Path) -> None:
+@pytest.mark.parametrize(
+    ("times", "recorded", "chunks"),
+    [(190, False, 2), (6000, True, 2), (6000, False, 33)],
+    ids=["of 1,141 tokens", "recorded", "too long for any context"],
+)
+def test_a_passage_is_one_chunk_unless_it_is_too_long(
+    cli: Cli, small: Path, times: int, recorded: bool, chunks: int
+) -> None:
     corpus = json.loads((small / "corpus.json").read_text())
-    corpus[1]["text"] = "The loom reads punched cards. " * 1500
+    corpus[1]["text"] = "The loom reads punched cards. " * times
     (small / "corpus.json").write_text(json.dumps(corpus))
-    (small / "openie.json").unlink()
+    if not recorded:
+        (small / "openie.json").unlink()
     kept = str(small / "kept")
-    told = only_json(cli("evaluate", str(small), "--modes", "naive", "--folder", kept, "--json")[1])
+    command = ("evaluate", str(small), "--modes", "naive,mix", "--folder", kept, "--output", kept)
+    told = only_json(cli(*command, "--json")[1])
     described = only_json(cli("workspaces", "describe", told["workspace"], "--root", kept, "--json")[1])
-    assert json.dumps(described).count('"chunks": 2') == 1
-    shutil.rmtree(kept)
+    assert described["chunks"] >= chunks if chunks > 2 else described["chunks"] == chunks
+    # Thirty of its chunks are found before the other document, which is not lost for that.
+    for question in json.loads((small / "kept" / "per_question.json").read_text(encoding="utf-8")):
+        assert set(question["arms"]["dense"]["ranked"]) == {"ada", "loom"}
+    assert told["arms"]["mix"]["recall@2"] == told["arms"]["dense"]["recall@2"] == 1.0

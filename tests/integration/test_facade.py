@@ -344,6 +344,55 @@ async def test_five_instances_insert_at_once(tmp_path: Path) -> None:
     assert functions.most == 20
 
 
+class Ticking(Functions):
+    """Every call takes one tick; a tick ends when all that could run in it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ticks = 0
+        self._waiting: list[asyncio.Event] = []
+
+    async def llm(self, prompt: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        done = asyncio.Event()
+        self._waiting.append(done)
+        await done.wait()
+        return await super().llm(prompt, **kwargs)
+
+    async def tick(self) -> None:
+        while True:
+            seen = 0
+            while not self._waiting or seen < len(self._waiting):
+                seen = len(self._waiting)
+                await asyncio.sleep(0.1)
+            self.ticks += 1
+            ended, self._waiting = self._waiting, []
+            for each in ended:
+                each.set()
+
+
+async def test_five_at_once_take_a_third_of_the_time_of_five_in_turn(tmp_path: Path) -> None:
+    texts = [f"Name{n} met Ada Lovelace." for n in range(6)]
+
+    async def one(functions: Functions, place: str) -> dict[str, int]:
+        rag = open_rag(tmp_path / place, functions)  # made and used in the same breath
+        await rag.ainsert(texts)
+        counts = await rag.get_processing_status()
+        await rag.finalize_storages()
+        return counts
+
+    ticks = []
+    for at_once in (True, False):
+        functions = Ticking()
+        clock = asyncio.create_task(functions.tick())
+        inserts = [one(functions, f"{at_once}-{n}") for n in range(5)]
+        found = await asyncio.gather(*inserts) if at_once else [await each for each in inserts]
+        assert [counts["processed"] for counts in found] == [len(texts)] * 5
+        assert len(functions.calls) == 5 * 2 * len(texts)
+        clock.cancel()
+        ticks.append(functions.ticks)
+    assert 3 * ticks[0] <= ticks[1], ticks
+
+
 async def test_facade_and_engine_agree(tmp_path: Path) -> None:
     rag = open_rag(tmp_path / "facade")
     texts = [TEXT, OTHER, "Charles Babbage built the Analytical Engine in London."]

@@ -83,7 +83,7 @@ async def test_a_stream_may_be_left_early_or_never_read(tmp_path: Path) -> None:
         rag.query(QUESTION, QueryParam(stream=True)),
     ):
         assert isinstance(pieces, AsyncIterator)
-        assert await anext(pieces) == "Answer "
+        assert await anext(pieces) == "Answer"
         await pieces.aclose()  # type: ignore[attr-defined]
     await rag.aquery(QUESTION, QueryParam(stream=True))
     assert isinstance(await rag.aquery(QUESTION), str)

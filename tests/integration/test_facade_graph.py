@@ -15,6 +15,7 @@ import pytest
 from integration.lightrag_functions import DIMENSION, OTHER, TEXT, Functions, open_rag
 from stateless_rag.errors import InvalidInput
 from stateless_rag.interop.lightrag import KnowledgeGraph, LightRAG, NotSupported
+from stateless_rag.interop.lightrag.documents import document_id_of
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def test_entities_are_made_edited_and_deleted(rag: LightRAG) -> None:
 def test_relations_are_made_edited_and_deleted(rag: LightRAG) -> None:
     made = rag.create_relation("London", "Alan Turing", {"description": "lived in", "keywords": "home"})
     assert (made["graph_data"]["weight"], made["graph_data"]["keywords"]) == (1.0, "home")
-    edited = rag.edit_relation("Alan Turing", "London", {"weight": 3.0, "keywords": "home,work"})
-    assert (edited["graph_data"]["weight"], edited["graph_data"]["keywords"]) == (3.0, "home,work")
+    edited = rag.edit_relation("Alan Turing", "London", {"weight": 3.5, "keywords": "home,work"})
+    assert (edited["graph_data"]["weight"], edited["graph_data"]["keywords"]) == (3.5, "home,work")
     assert edited["graph_data"]["description"] == "lived in"
     deleted = rag.delete_by_relation("London", "Alan Turing")
     assert (deleted.status, deleted.doc_id) == ("success", "London -> Alan Turing")
@@ -140,6 +141,26 @@ def test_entities_are_merged(rag: LightRAG) -> None:
     assert asyncio.run(rag.get_entity_info("ada lovelace"))["entity_name"] == "The Two"
 
 
+@pytest.mark.parametrize("name", ["london", "Elsewhere  "])
+def test_what_is_merged_may_be_given_any_name_that_is_free(rag: LightRAG, name: str) -> None:
+    info = rag.merge_entities(["Ada Lovelace"], "London", target_entity_data={"entity_name": name})
+    assert info["entity_name"] == name.strip()
+    assert not {"London", "Ada Lovelace"} - {name} & set(asyncio.run(rag.get_graph_labels()))
+
+
+def test_a_name_that_differs_by_white_space_is_the_same(rag: LightRAG) -> None:
+    edited = rag.edit_entity("London", {"entity_name": " London ", "description": "a city"})
+    assert (edited["entity_name"], edited["operation_summary"]["renamed"]) == ("London", False)
+
+
+def test_the_type_of_an_entity_made_without_one_is_what_documents_say(rag: LightRAG) -> None:
+    type_ = asyncio.run(rag.get_entity_info("London"))["graph_data"]["entity_type"]
+    made = rag.create_entity("Londinium", {"description": "as the Romans called it"})
+    assert made["graph_data"]["entity_type"] == "unknown" != type_
+    merged = rag.merge_entities(["Londinium"], "London")
+    assert merged["graph_data"]["entity_type"] == type_
+
+
 BAD: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("create_entity", ("Konrad Zuse", {})),
     ("create_entity", ("Ada Lovelace", {"description": "there already"})),
@@ -149,15 +170,20 @@ BAD: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("edit_entity", ("Ada Lovelace", {"colour": "red"})),
     ("edit_entity", ("Ada Lovelace", {"entity_name": "London"})),
     ("edit_entity", ("Ada Lovelace", {"entity_name": "Ada King"}, False)),
+    ("edit_entity", ("Ada Lovelace", {"entity_name": "x" * 300, "description": "new"})),
+    ("edit_entity", ("Ada Lovelace", {"entity_name": " ", "description": "new"})),
+    ("edit_entity", ("Ada Lovelace", {"entity_name": "Ada King", "description": 5})),
     ("create_relation", ("London", "Nobody", {"description": "x"})),
     ("create_relation", ("London", "London", {"description": "x"})),
     ("create_relation", ("Ada Lovelace", "Charles Babbage", {"description": "x"})),
     ("edit_relation", ("London", "Alan Turing", {"description": "x"})),
     ("edit_relation", ("Ada Lovelace", "Charles Babbage", {"colour": "red"})),
     ("edit_relation", ("Ada Lovelace", "Charles Babbage", {"weight": float("nan")})),
-    ("edit_relation", ("Ada Lovelace", "Charles Babbage", {"weight": 1.5})),
+    ("edit_relation", ("Ada Lovelace", "Charles Babbage", {"weight": "1.5"})),
     ("merge_entities", (["Nobody"], "London")),
     ("merge_entities", ("London", "London")),
+    ("merge_entities", (["Ada Lovelace"], "London", None, {"entity_name": "Charles Babbage"})),
+    ("merge_entities", (["Ada Lovelace"], "London", None, {"entity_name": "x" * 300})),
     ("export_data", ("out.xyz", "xyz")),
 )
 
@@ -236,7 +262,16 @@ async def test_what_is_not_supported_says_so(tmp_path: Path) -> None:
         await rag.aupdate_llm_role_config("extract", model_func=functions.llm)
     with pytest.raises(NotSupported):
         await rag.apipeline_enqueue_error_documents([])
+    await rag.arollback_failed_custom_chunk_patches()
+    assert rag.embedding_token_limit == 8192
+    await rag.ainsert(TEXT)
+    paid = len(functions.calls)
     rag.clear_cache()
+    await rag.ainsert(TEXT)
+    assert len(functions.calls) == paid, "what is there is not asked for"
+    await rag.adelete_by_doc_id(next(iter(await rag.aget_docs_by_ids(document_id_of(TEXT)))))
+    await rag.ainsert(TEXT)
+    assert len(functions.calls) == 2 * paid, "what was dropped is asked again"
     await rag.aclear_cache()
     await rag.check_and_migrate_data()
     await rag.wait_for_retired_llm_queues()

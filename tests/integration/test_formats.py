@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stateless_rag import Document, Engine, ExtractSettings, Settings, Status, Store
+from stateless_rag.errors import StoreError
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -30,6 +31,10 @@ def opened(store: Store, workspace: str, *, create: bool = True) -> Any:
         settings=settings,
         create=create,
     )
+
+
+def copies_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.format*"))
 
 
 def test_each_earlier_format_is_kept() -> None:
@@ -63,4 +68,57 @@ async def test_a_root_of_an_earlier_format_goes_on(archive: Path, workspace: str
         await engine.insert_chunks(["Lise Meitner lived in Berlin."], document_id="four")
         assert await dump(engine) == after
     async with Store.open(root) as store:  # a second opening finds nothing to do
+        assert await store.names() == ["own", "root"]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.split(".")[0])
+async def test_a_copy_of_the_earlier_format_is_kept(
+    archive: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    name = archive.name.split(".")[0]
+    root, number = tmp_path / name, name.split("_")[1]
+    async with Store.open(root) as store:
+        async with opened(store, "own", create=False) as engine:
+            found = await dump(engine)
+        async with opened(store, "root", create=False) as engine:
+            await engine.delete(["one", "two", "three"])
+    copies = copies_in(root)
+    assert len(copies) == 2
+    assert all(copy.name.endswith(f".duckdb.format{number}") for copy in copies)
+    assert [str(copy) in caplog.text for copy in copies] == [True, True]
+    async with Store.open(root) as store:  # nothing more is copied
+        assert copies_in(root) == copies
+    # The copies in their places are the root as it was.
+    for copy in copies:
+        copy.replace(copy.with_suffix(""))
+    async with Store.open(root) as store:
+        async with opened(store, "own", create=False) as engine:
+            assert await dump(engine) == found
+        async with opened(store, "root", create=False) as engine:
+            assert {document.id for document in await engine.documents()} == {"one", "two", "three"}
+
+
+async def test_a_new_root_is_not_copied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Store.open(tmp_path) as store, opened(store, "one") as engine:
+        await engine.insert(ONE)
+    await (await Store.open(tmp_path)).close()
+    assert not copies_in(tmp_path)
+    assert "format" not in caplog.text
+
+
+@pytest.mark.parametrize("archive", ARCHIVES[:1])
+async def test_without_room_for_the_copy_all_stays_as_it_is(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    root = tmp_path / archive.name.split(".")[0]
+    taken = root / "stateless_rag.duckdb.format1"
+    taken.mkdir()
+    before = (root / "stateless_rag.duckdb").read_bytes()
+    with pytest.raises(StoreError, match=r"format1"):
+        await Store.open(root)
+    assert (root / "stateless_rag.duckdb").read_bytes() == before
+    taken.rmdir()
+    async with Store.open(root) as store:
         assert await store.names() == ["own", "root"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from integration.openai_servers import (
+    FAULTS,
     HI,
     KEY,
     REQUEST,
@@ -22,7 +23,6 @@ from integration.openai_servers import (
 from stateless_rag.errors import (
     InvalidReply,
     ProviderError,
-    ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
@@ -31,7 +31,6 @@ from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers import OpenAILLM
 from stateless_rag.providers.http import retry_after
 from stateless_rag.testing import (
-    Disconnect,
     Empty,
     FakeOpenAIServer,
     Fault,
@@ -43,24 +42,14 @@ from stateless_rag.testing import (
     Truncated,
 )
 
-FAULTS: list[tuple[Fault, type[ProviderError]]] = [
-    (RateLimited(2.5), ProviderRateLimited),
-    (ServerError(500), ProviderUnavailable),
-    (ServerError(503), ProviderUnavailable),
-    (ServerError(408), ProviderUnavailable),
+CHAT_FAULTS: tuple[tuple[Fault, type[ProviderError]], ...] = (
+    *FAULTS,
     (ServerError(409), ProviderUnavailable),
-    (ServerError(400), ProviderRejected),
-    (ServerError(401), ProviderRejected),
     (ServerError(403), ProviderRejected),
-    (ServerError(404), ProviderRejected),
-    (ServerError(422), ProviderRejected),
-    (Disconnect("before"), ProviderUnavailable),
-    (Disconnect("body"), ProviderUnavailable),
-    (Malformed("body"), InvalidReply),
-]
+)
 
 
-@pytest.mark.parametrize(("fault", "error"), FAULTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fault", "error"), CHAT_FAULTS, ids=lambda value: str(value))
 @pytest.mark.parametrize("call", [complete, stream, embed])
 async def test_faults_end_in_the_right_error(
     call: Callable[..., Any], fault: Fault, error: type[ProviderError]

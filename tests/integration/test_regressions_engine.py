@@ -226,7 +226,7 @@ async def test_a_stream_closes_quietly_in_the_task_that_reads_it(
 
 def test_resume_with_nothing_to_do_says_so(cli: Cli, corpus: Path) -> None:
     assert cli("ingest", str(corpus))[0] == 0
-    assert cli("resume") == (0, "Nothing to resume.\n", "")
+    assert cli("resume") == (0, "Nothing to do.\n", "")
 
 
 @pytest.mark.parametrize("command", [["status"], ["query", "Ada Lovelace"], ["query", "Ada", "--json"]])

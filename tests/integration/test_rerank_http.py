@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from integration.openai_servers import KEY, Raw, json_answer
+from integration.openai_servers import FAULTS, KEY, Raw, json_answer
 from stateless_rag import Document, Engine
 from stateless_rag.errors import (
     InvalidInput,
@@ -24,7 +24,6 @@ from stateless_rag.providers import HTTPReranker
 from stateless_rag.settings import CallSettings, Settings
 from stateless_rag.testing import (
     DeterministicReranker,
-    Disconnect,
     Empty,
     FakeOpenAIServer,
     Fault,
@@ -169,26 +168,16 @@ def test_settings_that_cannot_be_used(settings: dict[str, Any], told: str) -> No
 
 # ---- faults --------------------------------------------------------------------------------------------
 
-FAULTS: list[tuple[Fault, type[ProviderError]]] = [
-    (RateLimited(2.5), ProviderRateLimited),
-    (ServerError(500), ProviderUnavailable),
-    (ServerError(503), ProviderUnavailable),
-    (ServerError(408), ProviderUnavailable),
-    (ServerError(400), ProviderRejected),
-    (ServerError(401), ProviderRejected),
-    (ServerError(404), ProviderRejected),
+RERANK_FAULTS: tuple[tuple[Fault, type[ProviderError]], ...] = (
+    *FAULTS,
     (ServerError(413), ProviderRejected),
-    (ServerError(422), ProviderRejected),
-    (Disconnect("before"), ProviderUnavailable),
-    (Disconnect("body"), ProviderUnavailable),
-    (Malformed("body"), InvalidReply),
     (Malformed("text"), InvalidReply),
     (Empty(), InvalidReply),
     (Truncated(), InvalidReply),
-]
+)
 
 
-@pytest.mark.parametrize(("fault", "error"), FAULTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fault", "error"), RERANK_FAULTS, ids=lambda value: str(value))
 @pytest.mark.parametrize("style", STYLES)
 async def test_faults_end_in_the_right_error(style: Any, fault: Fault, error: type[ProviderError]) -> None:
     async with FakeOpenAIServer(faults=Faults.first(1, fault)) as server:

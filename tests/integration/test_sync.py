@@ -54,7 +54,7 @@ def test_it_does_what_the_other_does(tmp_path: Path) -> None:
 
 def test_it_has_all_that_the_other_has(tmp_path: Path) -> None:
     missing = {name for name in dir(AsyncEngine) if not name.startswith("_")} - set(dir(Engine))
-    assert missing == {"context"}
+    assert missing == {"close_now", "context", "workspace"}
     with open_engine(tmp_path) as engine:
         engine.insert(Document(TEXT, id="d"))
         (relation, *_) = engine.relations_of("Ada Lovelace", limit=1)

@@ -1,4 +1,4 @@
-"""Profiles: `ci` by default; `pytest tests/laws --hypothesis-profile=thorough` (make soak) tries ten times as much."""
+"""Profiles: `ci` by default; `pytest tests/laws --hypothesis-profile=thorough` (make soak) twenty times as often."""
 
 from __future__ import annotations
 

@@ -247,6 +247,7 @@ class Model:
             "target": None,
             "label": said.type,
             "description": said.text,
+            "weight": None,
         }
 
     def _relation_mention(self, said: RelationSaid) -> dict[str, Any]:
@@ -262,6 +263,7 @@ class Model:
             "target": said.target,
             "label": "\x1f".join(said.words),
             "description": said.text,
+            "weight": None,  # what an LLM says counts once a chunk
         }
 
     def _entity_groups(self, entities: Iterable[EntitySaid]) -> dict[str, list[EntitySaid]]:

@@ -46,8 +46,9 @@ def relation_mentions(draw: st.DrawFn, chunks: Sequence[str] = CHUNKS) -> Relati
     words = tuple(sorted(draw(st.sets(st.sampled_from(KEYWORDS), max_size=3))))
     keys = (entity_key(source), entity_key(target))
     said = draw(st.sampled_from(("", "", "", *TEXTS)))  # without texts, the keywords alone must tell
+    heavy = draw(st.sampled_from((0.0, 0.0, 0.1, 0.2, 0.7, 3.0, 1e9)))
     return RelationMention(
-        draw(st.sampled_from(chunks)), draw(generations), *keys, source, target, words, said
+        draw(st.sampled_from(chunks)), draw(generations), *keys, source, target, words, said, heavy
     )
 
 

@@ -17,6 +17,7 @@ from stateless_rag.curating import set_alias
 from stateless_rag.errors import InvalidInput
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document
+from unit.scripted import Late
 
 TEXT = "entity | Ada | Person | counts\nrelation | Ada | Zuse | work | never met"
 
@@ -85,24 +86,6 @@ async def test_the_check_notices_a_missing_row(table: Any) -> None:
         with pytest.raises(AssertionError):
             check_no_orphans(damaged)
             check_views(engine, damaged)
-
-
-class Late:
-    """A workspace whose first commit comes after something else was committed."""
-
-    def __init__(self, workspace: Any, first: Any) -> None:
-        self._workspace = workspace
-        self._first = first
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._workspace, name)
-
-    async def commit(self, change: Any) -> int:
-        first, self._first = self._first, None
-        if first is not None:
-            await first
-        revision: int = await self._workspace.commit(change)
-        return revision
 
 
 @pytest.mark.parametrize("known", [(), ("entity | Zuse | Person | counts",)])

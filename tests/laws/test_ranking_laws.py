@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from laws.generators import settings
 from stateless_rag.engine import Engine
@@ -19,6 +24,10 @@ TEXTS = {
     "river": "Cumberland River\nThe Cumberland River drains parts of Kentucky and of Tennessee.",
     "图灵": "图灵机\n图灵机是艾伦·图灵在1936年提出的一种抽象计算模型。",
 }
+TOUR = "Hank Snow on tour\n" + "\n\n".join(
+    f"In {year} the musician sang in {city}, where he had friends, and he wrote to Hello Love of it."
+    for year, city in zip(range(1950, 1962), ("Memphis", "Dallas", "Reno") * 4, strict=True)
+)
 UNRELATED = Document("Volvox\nVolvox is a genus of green algae that forms colonies of cells.", id="volvox")
 QUESTIONS = ("Where did the singer of Hello Love move to?", "图灵机是谁提出的?")
 MODES = ("walk", "mix")
@@ -45,6 +54,40 @@ async def in_order(folder: Path, name: str, ids: list[str], mode: str) -> list[o
 async def test_the_order_of_arrival_does_not_matter(tmp_path: Path, mode: str) -> None:
     forwards = await in_order(tmp_path, "forwards", sorted(TEXTS), mode)
     assert await in_order(tmp_path, "backwards", sorted(TEXTS, reverse=True), mode) == forwards
+
+
+@given(seed=st.integers(0, 1_000))
+@hypothesis_settings(max_examples=6, deadline=None)
+def test_batches_orders_and_earlier_versions_do_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    async def both() -> None:
+        folder = tmp_path_factory.mktemp("ranking")
+        texts = {**TEXTS, "tour": TOUR}
+        async with Engine.open(folder / "once", tokenizer=WordTokenizer(), settings=settings()) as engine:
+            await engine.insert([Document(text, id=id_) for id_, text in texts.items()])
+            expected = [await ranked(engine, mode) for mode in MODES]
+        chance = random.Random(seed)
+        ids = [*texts, *chance.sample([*texts, "volvox"], 4)]
+        chance.shuffle(ids)
+        async with Engine.open(folder / "bits", tokenizer=WordTokenizer(), settings=settings()) as engine:
+            while ids:
+                batch = {ids.pop() for _ in range(min(len(ids), chance.randrange(1, 4)))}
+                other = {*ids}  # these come again: what they say now is not what they will say in the end
+                await engine.insert(
+                    [
+                        Document(chance.choice([*texts.values()]) if id_ in other else texts[id_], id=id_)
+                        for id_ in sorted(batch & texts.keys())
+                    ]
+                )
+                if "volvox" in batch:
+                    await engine.insert([UNRELATED])
+                if chance.random() < 0.5:
+                    await engine.retrieve(QUESTIONS[0], mode="mix")
+            await engine.delete("volvox")
+            assert [await ranked(engine, mode) for mode in MODES] == expected
+
+    asyncio.run(both())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -66,6 +66,7 @@ def test_rows_are_those_that_were_put_last(
         found = view.get(asked)
         assert found == {n: model[n] for n in asked if n in model}
         assert list(found) == [n for n in dict.fromkeys(asked) if n in model]
+        assert view.known(asked) == [n for n in asked if n in model]
 
 
 @given(

@@ -12,7 +12,7 @@ from stateless_rag.context import Clock, Context
 from stateless_rag.flights import Flights
 from stateless_rag.protocols import Embeddings, JournalEntry, LLMReply, LLMRequest, StreamPart
 from stateless_rag.settings import CallSettings, Settings
-from stateless_rag.types import Chunk
+from stateless_rag.types import Chunk, Passage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
@@ -224,6 +224,7 @@ def abandon(waiting: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def settle() -> None:
+    """Let every task that can go on do so, until all wait."""
     for _ in range(30):
         await asyncio.sleep(0)
 
@@ -232,3 +233,36 @@ def idle(context: Context) -> bool:
     return not any(
         context.limits.in_use(kind) + context.limits.waiting(kind) for kind in ("llm", "embedder", "reranker")
     ) and (context.journal is None or not len(context.journal.flights))
+
+
+class Late:
+    """A workspace whose first commit comes after something else was committed."""
+
+    def __init__(self, workspace: Any, first: Any) -> None:
+        self._workspace = workspace
+        self._first = first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workspace, name)
+
+    async def commit(self, change: Any) -> int:
+        first, self._first = self._first, None
+        if first is not None:
+            await first
+        revision: int = await self._workspace.commit(change)
+        return revision
+
+
+def passage(id_: str, text: str) -> Passage:
+    """A passage that is the whole of its document."""
+    return Passage(
+        chunk_id=id_,
+        document_id=id_,
+        source=None,
+        ordinal=0,
+        start=0,
+        stop=len(text),
+        text=text,
+        tokens=9,
+        score=0.0,
+    )

@@ -112,6 +112,29 @@ def test_chinese() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("他是英国数学家，在伦敦工作，1966年起颁发图灵奖。", ["英国", "伦敦", "1966年", "图灵奖"]),
+        ("艾伦·图灵（1912年）前往美国，研究逻辑学。", ["艾伦·图灵", "1912年", "美国"]),
+        (
+            "蒂姆·伯纳斯-李来到日内瓦附近，写了一家软件公司的“图灵测试”。",
+            ["蒂姆·伯纳斯-李", "日内瓦", "软件公司", "图灵测试"],
+        ),
+        (
+            "安德鲁·塔能鲍姆为教学写了它。理查德·斯托曼发起了GNU计划。",
+            ["安德鲁·塔能鲍姆", "理查德·斯托曼", "GNU计划"],
+        ),
+        ("安德鲁·塔能鲍姆教书。塔能鲍姆写书。", ["安德鲁·塔能鲍姆", "安德鲁·塔能鲍姆"]),
+        ("对手是中兴通讯、爱立信和诺基亚。", ["中兴通讯", "爱立信", "诺基亚"]),
+        ("Linux是一种内核，Linux运行在C语言上。20世纪60年代。", ["Linux", "Linux", "C语言", "20世纪60年代"]),
+        ("第二次世界大战期间，这种密码很难。", ["第二次世界大战"]),
+    ],
+)
+def test_chinese_names(text: str, expected: list[str]) -> None:
+    assert [term.name for term in find_terms(text, split_sentences(text))] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("She met Ada Lovelace's mother.", ["Ada Lovelace"]),
         ("He flew Apollo 11 to the Moon.", ["Apollo 11", "Moon"]),
         ("They live in Los Angeles and El Salvador.", ["Los Angeles", "El Salvador"]),
@@ -230,8 +253,8 @@ def test_case_is_kept_where_keys_are_exact() -> None:
 
 def test_the_generation_names_the_rules_and_the_bound() -> None:
     context = Context.create(tokenizer=NoTokenizer(), embedder=NoEmbedder())
-    assert CooccurrenceExtractor().generation(context) == "builtin-1"
-    assert CooccurrenceExtractor(7).generation(context) != "builtin-1"
+    assert CooccurrenceExtractor().generation(context) == "builtin-2"
+    assert CooccurrenceExtractor(7).generation(context) != "builtin-2"
 
 
 # ---- laws ----------------------------------------------------------------------------------------------

@@ -116,3 +116,15 @@ async def test_the_built_tokenizer_counts_on_the_loop() -> None:
     for _ in range(2):
         await complete(context, request())
     assert [thread == threading.get_ident() for thread in tokenizer.threads] == [False] * 2 + [True] * 2
+
+
+@pytest.mark.parametrize(("limit", "counted"), [(2 * 8 * 6, 0), (8 * 6 - 1, 8)])
+async def test_descriptions_that_fit_by_their_bytes_are_summarised_without_counting(
+    limit: int, counted: int
+) -> None:
+    tokenizer = Words()
+    context = make(llm=Model(["all of it"]), tokenizer=tokenizer)
+    merging = replace(context.settings.merging, summarize_from=8, summary_context_tokens=limit)
+    context = context.derive(settings=replace(context.settings, merging=merging))
+    assert await summarize(context, "A", [f"said {n}" for n in range(8)]) == "all of it"
+    assert len(tokenizer.threads) - 2 == counted  # two are for what the reply cost

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -12,10 +15,12 @@ import pytest
 from stateless_rag import FastEmbedder, HashingEmbedder
 from stateless_rag.errors import InvalidInput
 from stateless_rag.evaluation import Dataset, Evaluation, Item, Outcome, Question, per_question, summary
-from stateless_rag.evaluation.arms import EngineArm, WordsArm, chosen_modes, keywords_of, query_texts
+from stateless_rag.evaluation.arms import EngineArm, chosen_modes, engine_arms, keywords_of, query_texts
+from stateless_rag.evaluation.corpus import Ingested, ingest, open_corpus
 from stateless_rag.evaluation.embedding import MeasuredEmbedder
-from stateless_rag.evaluation.measure import Ingested
 from stateless_rag.protocols import Embedder, Embeddings
+from stateless_rag.stores.ids import id_array
+from stateless_rag.stores.words import WordIndex
 from stateless_rag.types import Mode, Usage
 
 CORPUS = tuple(
@@ -153,16 +158,28 @@ async def test_what_is_measured_of_the_engine() -> None:
 # ---- words ---------------------------------------------------------------------------------------------
 
 
-async def test_the_arm_for_words() -> None:
-    arm = WordsArm(DATASET, len)
-    outcome = await arm.ask(QUESTIONS[1])
-    assert arm.name == "bm25"
-    assert outcome.ranked == ("loom", "babbage")
-    assert outcome.llm_calls == 0
-    assert outcome.context_tokens is not None
-    assert outcome.context_tokens > len(CORPUS[1].passage) + len(CORPUS[2].passage)
-    nothing = await arm.ask(Question(id="x", text="Zebra", gold=("ada",)))
-    assert (nothing.ranked, nothing.context_tokens) == ((), 0)
+async def test_the_arm_for_words_is_the_engines_own_search_by_words(tmp_path: Path) -> None:
+    embedder = MeasuredEmbedder(HashingEmbedder())
+    corpus = tuple(
+        Item(id=item.id, title=item.title, text=f"{item.text} " + "Nothing of this is asked about. " * at)
+        for at, item in enumerate(CORPUS)
+    )
+    dataset = replace(DATASET, corpus=corpus)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_corpus(dataset, tmp_path, embedder))
+        engine = await stack.enter_async_context(opened.engine())
+        await ingest(engine, dataset)
+        *_, arm = await engine_arms(opened, engine, embedder, (), stack)
+        assert arm.name == "bm25"
+        for question in (QUESTIONS[1], replace(QUESTIONS[0], text="Who wrote the notes on cards?")):
+            outcome = await arm.ask(question)
+            index = WordIndex().apply({at: item.passage for at, item in enumerate(corpus)}, id_array(()))
+            expected = tuple(corpus[hit.id].id for hit in index.search(question.text, 10))
+            assert outcome.ranked == expected
+            assert outcome.llm_calls == 0
+            assert outcome.context_tokens
+        nothing = await arm.ask(Question(id="x", text="Zebra", gold=("ada",)))
+        assert (nothing.ranked, nothing.context_tokens) == ((), 0)
 
 
 # ---- results -------------------------------------------------------------------------------------------
@@ -183,7 +200,12 @@ def evaluation() -> Evaluation:
         ),
     ]
     bad = [Outcome(ranked=()), Outcome(ranked=("ada", "loom")), Outcome(ranked=("ada", "loom"))]
-    return Evaluation(dataset=DATASET, ingested=INGESTED, outcomes={"good": good, "bad": bad})
+    return Evaluation(
+        dataset=DATASET,
+        ingested=INGESTED,
+        outcomes={"good": good, "bad": bad},
+        tokens={"ada": 3, "babbage": 5, "loom": 7},
+    )
 
 
 def test_the_summary_by_hand() -> None:
@@ -200,6 +222,7 @@ def test_the_summary_by_hand() -> None:
     assert good["recall@2"] == pytest.approx((1 + 1 / 2 + 1) / 3, abs=1e-5)
     assert (good["recall@5"], good["all@5"], good["mrr"]) == (1.0, 1.0, 1.0)
     assert (good["context_tokens"], good["p50_ms"], good["p95_ms"], good["llm_calls"]) == (30.0, 2.0, 2.9, 2)
+    assert (good["passage_tokens"], bad["passage_tokens"]) == (8.3, 6.7)
     assert good["steps_ms"] == {"search": 1.0, "embed": 0.1}
     assert bad["recall@5"] == pytest.approx((0 + 1 / 2 + 1) / 3, abs=1e-5)
     assert bad["all@10"] == pytest.approx(1 / 3, abs=1e-5)
@@ -229,3 +252,13 @@ def test_every_question_shows_where_its_gold_is() -> None:
     assert two["arms"]["good"]["ranked"] == ["loom", "ada", "babbage"]
     assert two["arms"]["bad"]["recall@5"] == 0.5
     assert three["keywords"]["low_level"] == ("cards",)
+
+
+def test_what_was_left_out_is_compared_with_nothing_left_out() -> None:
+    whole, less = evaluation().outcomes.values()
+    told = summary(replace(evaluation(), ablation={"mix": {"nothing": whole, "facts": less}}))
+    nothing, facts = told["ablation"]["mix"]
+    assert (nothing["without"], nothing["recall@5"], "differences" in nothing) == ("nothing", 1.0, False)
+    assert (facts["without"], facts["recall@5"]) == ("facts", 0.5)
+    assert facts["differences"]["recall@5"]["mean"] == -0.5
+    assert "ablation" not in summary(evaluation())

@@ -107,6 +107,29 @@ def test_what_is_refused(tmp_path: Path, changed: dict[str, Any], told: str) -> 
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("doc", "known"),
+    [
+        ({"idx": "a", "passage": "She wrote  notes.\n"}, 1),
+        ({"idx": "a", "passage": "Ada\n\nShe wrote notes."}, 1),
+        ({"idx": 2, "passage": " Untitled."}, 1),
+        ({"idx": "a", "passage": "He wrote notes."}, 0),
+        ({"idx": "a", "passage": ""}, 0),
+        ({"idx": "2", "passage": "She  wrote notes."}, 0),
+    ],
+)
+def test_a_recording_names_its_passage_by_id(tmp_path: Path, doc: dict[str, Any], known: int) -> None:
+    corpus = [*CORPUS, {"id": "c", "text": "Third."}]
+    recorded = {"docs": [doc, {"passage": "Third."}]}
+    dataset = read_dataset(write(tmp_path, corpus=corpus, questions=QUESTIONS, openie=recorded))
+    assert dataset.recorded == 1 + known
+
+
+def test_a_type_may_be_a_number(tmp_path: Path) -> None:
+    dataset = read_dataset(write(tmp_path, corpus=CORPUS, questions=[{**QUESTIONS[0], "type": 2}]))
+    assert dataset.types == ("2",)
+
+
 @pytest.mark.parametrize("missing", ["corpus", "questions"])
 def test_what_is_missing(tmp_path: Path, missing: str) -> None:
     write(tmp_path, corpus=CORPUS, questions=QUESTIONS)

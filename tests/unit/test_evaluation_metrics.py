@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stateless_rag.evaluation.bm25 import BM25, words_of
 from stateless_rag.evaluation.bootstrap import bootstrap_means, paired_intervals
 from stateless_rag.evaluation.metrics import METRICS, all_at, percentile, recall_at, reciprocal_rank, scores
 
@@ -94,37 +93,3 @@ def test_intervals_are_as_wide_as_theory_says() -> None:
     found = paired_intervals(np.hstack([values, np.zeros_like(values)]))[0, 1]
     assert found.high - found.low == pytest.approx(2 * 1.96 * expected, rel=0.05)
     assert bootstrap_means(values, resamples=1234).shape == (1234, 1)
-
-
-# ---- BM25 ----------------------------------------------------------------------------------------------
-
-
-def test_bm25_by_hand() -> None:
-    index = BM25(["cat dog", "dog dog bird", "fish"])
-    # Two of three texts have "dog", one has "cat"; the mean length is 2.
-    dog, cat = math.log(1 + 1.5 / 2.5), math.log(1 + 2.5 / 1.5)
-    first = (dog + cat) * 2.2 / (1 + 1.2)
-    second = dog * 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 1.5))
-    found = index.search("the cat, the DOG", 5)
-    assert [place for place, _ in found] == [0, 1]
-    assert [score for _, score in found] == pytest.approx([first, second])
-    assert index.search("dog", 1)[0][0] == 1
-    assert index.search("horse", 5) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Ada's Engine_2, №5", ["ada", "s", "engine", "2", "no5"]),
-        ("图灵机 Turing机", ["图灵", "灵机", "turing", "机"]),
-        ("ＡＢＣ Straße", ["abc", "strasse"]),
-        ("…", []),
-    ],
-)
-def test_words(text: str, words: list[str]) -> None:
-    assert words_of(text) == words
-
-
-def test_equal_scores_keep_the_order_of_the_texts() -> None:
-    assert [place for place, _ in BM25(["same", "same", "same"]).search("same", 2)] == [0, 1]
-    assert BM25(["", " "]).search("same", 2) == []

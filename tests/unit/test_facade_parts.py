@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,8 @@ from stateless_rag.protocols import LLMRequest
 from stateless_rag.providers import O200kTokenizer
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM, DeterministicReranker
 from stateless_rag.types import Message
+
+PROJECT = Path(__file__).parents[2]
 
 
 async def answer(prompt: str, **_: Any) -> str:
@@ -209,6 +214,7 @@ def test_every_method_has_its_twin() -> None:
         "apipeline_process_enqueue_documents",
         "apipeline_reset_failed_for_scan",
         "apipeline_enqueue_error_documents",
+        "arollback_failed_custom_chunk_patches",
         "aget_docs_by_ids",
         "aget_docs_by_track_id",
         "adelete_by_doc_id",
@@ -220,6 +226,15 @@ def test_every_method_has_its_twin() -> None:
         expected = set(own.parameters) - {"progress_callback"}
         assert expected == set(twin.parameters), name
     assert len(prefixed) > 15
+
+
+def test_the_guide_tells_what_becomes_of_every_argument() -> None:
+    page = (PROJECT / "docs" / "coming-from-lightrag.md").read_text(encoding="utf-8")
+    table = page[page.index("| what becomes of it |") :].split("\n\n", 1)[0]
+    told = re.findall(r"`(\w+)`", "".join(line.split("|")[2] for line in table.splitlines()[2:]))
+    expected = Counter(field.name for field in fields(LightRAG))
+    assert Counter(told) - expected == {"cosine_better_than_threshold": 1}, "told of twice"
+    assert not expected - Counter(told)
 
 
 def test_positional_arguments_of_a_query_param() -> None:

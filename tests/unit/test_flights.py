@@ -3,18 +3,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stateless_rag.flights import Flights
-from unit.scripted import abandon
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+from unit.scripted import abandon, settle
 
 
 class Errand:
@@ -97,11 +93,30 @@ async def test_a_cancelled_waiter_changes_nothing() -> None:
 
 async def test_a_flight_that_landed_between_being_found_and_waited_for_does_not_hold_anyone() -> None:
     flights = Flights()
-    with flights.lead(["d"]):
-        found = flights._flights["d"]
-    async with asyncio.timeout(5):
-        await found.wait()
+    with flights.lead(["d"]) as led:
+
+        class Landing(dict[str, Any]):
+            def get(self, key: str, default: Any = None) -> Any:
+                found = super().get(key, default)
+                flights.land(led)
+                return found
+
+        flights._flights = Landing(flights._flights)
+        async with asyncio.timeout(5):
+            await flights.wait("d")
     assert len(flights) == 0
+
+
+async def test_who_waits_for_one_of_many_digests_is_woken_by_that_one() -> None:
+    flights = Flights()
+    with flights.lead(["a", "b"]) as led:
+        waiting = {digest: asyncio.create_task(flights.wait(digest)) for digest in "ab"}
+        await settle()
+        flights.land(led, ["b"])
+        await settle()
+        assert {digest: task.done() for digest, task in waiting.items()} == {"a": False, "b": True}
+        flights.land(led)
+        await asyncio.gather(*waiting.values())
 
 
 async def test_leading_takes_what_nobody_leads_and_can_end_a_part_early() -> None:

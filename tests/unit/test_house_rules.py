@@ -42,6 +42,7 @@ PYTHONS_OWN = (
     "_field",
     "_hashable_values_",
     "_member_",
+    "model_config",  # of pydantic's models
     "_unhashable_values_",
     "_value2member",
 )

@@ -14,15 +14,10 @@ from hypothesis import strategies as st
 
 from stateless_rag.errors import DeadlineExceeded, InvalidInput, Overloaded
 from stateless_rag.limits import Limits, Priority
-from unit.scripted import abandon
+from unit.scripted import abandon, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def until(reached: Callable[[], bool]) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from stateless_rag.retrieval.link import keyword_nodes, named_nodes
 from stateless_rag.testing.snapshot import MemorySnapshot
-from stateless_rag.types import Entity, Passage
+from stateless_rag.types import Entity
+from unit.scripted import passage
 
 TEXTS = {
     "c1": "Hello Love (song)\nHello Love is a single by Hank Snow, and his last number one in the charts.",
@@ -30,20 +31,6 @@ def entity(name: str) -> Entity:
     return Entity(key=name.casefold(), name=name, type="", description="", weight=1)
 
 
-def passage(id_: str, text: str) -> Passage:
-    return Passage(
-        chunk_id=id_,
-        document_id=id_,
-        source=None,
-        ordinal=0,
-        start=0,
-        stop=len(text),
-        text=text,
-        tokens=9,
-        score=0.0,
-    )
-
-
 def snapshot() -> MemorySnapshot:
     return MemorySnapshot(
         entities=map(entity, MENTIONS),
@@ -63,6 +50,7 @@ def snapshot() -> MemorySnapshot:
         ("When did the Euro come?", []),
         ("What happened in 1949?", []),
         ("东京 在哪里?", ["东京"]),
+        ("Where did Hänk Snów live?", ["Hänk Snów"]),  # accents that the texts lack
         ("Who is Nobody?", []),  # no chunk tells of it
         ("?", []),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,61 @@ def test_links_after_changes_are_those_of_a_fresh_start(seed: int, looked: float
     now, fresh = workspace.links(), workspace.fresh()
     assert edges_of(now) == edges_of(fresh)
     assert shares_of(now, [1, 2, 3]) == shares_of(fresh, [1, 2, 3])
+
+
+TITLES = ("", "Ada Lovelace\n", "Charles Babbage\n")
+
+
+def part(chunk: int, document: str, ordinal: int, title: int) -> rows.Piece:
+    text = f"{TITLES[title]}What the chunk {chunk} says of itself and of others, at some length."
+    return f"chunk-{chunk:016x}", document, ordinal, 0, len(text), text, 12
+
+
+def of_pieces(pieces: dict[int, rows.Piece]) -> View:
+    empty: ColumnView[rows.Piece] = ColumnView.empty(rows.piece_codec())
+    return replace(of_values({}, {}), pieces=empty.apply(pieces))
+
+
+def titles_of(links: Links, chunks: Iterable[int]) -> tuple[list[int | None], list[tuple[int, int, float]]]:
+    return [links.title(chunk) for chunk in chunks], edges_of(links)
+
+
+def test_the_later_chunks_of_a_document_have_its_title() -> None:
+    view = of_pieces(
+        {1: part(1, "a", 0, 1), 2: part(2, "a", 1, 0), 3: part(3, "b", 0, 0), 4: part(4, "b", 1, 2)}
+    )
+    found = titles_of(view.indexes.links(view, "casefold"), (1, 2, 3, 4))[0]
+    assert found == [node_of("Ada Lovelace", {}, "casefold")] * 2 + [None] * 2
+
+
+@given(seed=st.integers(0, 10_000))
+def test_titles_after_changes_are_those_of_a_fresh_start(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def document(name: int) -> dict[int, rows.Piece]:
+        # The same chunk may come first today and later tomorrow; what it says stays.
+        texts = {CHUNK + 10 * name + at: (7 * name + at) % len(TITLES) for at in range(4)}
+        chosen = chance.sample(sorted(texts), chance.randrange(5))
+        return {chunk: part(chunk, str(name), place, texts[chunk]) for place, chunk in enumerate(chosen)}
+
+    documents = {name: document(name) for name in range(2)}
+    view = of_pieces({id_: row for own in documents.values() for id_, row in own.items()})
+    view.indexes.links(view, "casefold")
+    for _ in range(4):
+        name = chance.randrange(3)
+        before, documents[name] = documents.get(name, {}), document(name)
+        gone = [chunk for chunk in before if chunk not in documents[name]]
+        view = replace(
+            view,
+            evidence=view.evidence.apply([], gone),
+            pieces=view.pieces.apply(documents[name], gone),
+        )
+        if chance.random() < 0.5:
+            view.indexes.links(view, "casefold")
+    pieces = {id_: row for own in documents.values() for id_, row in own.items()}
+    fresh = of_pieces(pieces)
+    now = view.indexes.links(view, "casefold")
+    assert titles_of(now, sorted(pieces)) == titles_of(Indexes().links(fresh, "casefold"), sorted(pieces))
 
 
 def test_a_base_serves_later_revisions() -> None:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from stateless_rag.retrieval.link import named_nodes
-from stateless_rag.retrieval.rank import WEIGHTS, Ranked, rank
+from stateless_rag.retrieval.rank import Ranked, rank
+from stateless_rag.settings import WALK_PARTS
 from stateless_rag.stores.ids import id_array
 from stateless_rag.testing.snapshot import MemorySnapshot, chunk_row, entity_row
-from stateless_rag.types import Entity, Passage
+from stateless_rag.types import Entity
+from unit.scripted import passage
 
 TEXTS = {
     "song": "Hello Love\nHello Love is a single that was recorded by Hank Snow for his last album.",
@@ -27,20 +29,7 @@ def snapshot() -> MemorySnapshot:
         entities=[
             Entity(key=name.casefold(), name=name, type="", description="", weight=1) for name in MENTIONS
         ],
-        passages=[
-            Passage(
-                chunk_id=id_,
-                document_id=id_,
-                source=None,
-                ordinal=0,
-                start=0,
-                stop=len(text),
-                text=text,
-                tokens=9,
-                score=0.0,
-            )
-            for id_, text in TEXTS.items()
-        ],
+        passages=[passage(id_, text) for id_, text in TEXTS.items()],
         mentions=MENTIONS,
     )
 
@@ -65,12 +54,12 @@ def test_the_passage_that_the_first_one_leads_to_comes_second() -> None:
     found = ranked()
     assert [one.id for one in found[:2]] == [chunk_row("song"), chunk_row("singer")]
     assert found[1].bridge == snapshot().links().positions(id_array([entity_row("Hank Snow")]))[0]
-    assert parts(found, "singer")["leads"] == WEIGHTS["leads"]
+    assert parts(found, "singer")["leads"] == WALK_PARTS["leads"]
     assert "leads" not in parts(found, "album")  # it tells of the singer too, but he is not its title
 
 
 def test_a_title_counts_where_the_question_names_it() -> None:
-    assert parts(ranked(), "song")["title"] == WEIGHTS["title"]
+    assert parts(ranked(), "song")["title"] == WALK_PARTS["title"]
     assert "title" not in parts(ranked(names=False), "song")
     assert "title" not in parts(ranked(), "singer")
 
@@ -85,7 +74,7 @@ def test_words_that_the_first_passage_lacks_count_for_the_second() -> None:
 @pytest.mark.parametrize("kind", ["walk", "words", "vector"])
 def test_direct_evidence_counts_as_much_as_it_weighs(kind: str) -> None:
     found = ranked({kind: {"other": 1.0, "album": 0.5}})
-    assert parts(found, "other")[kind] == pytest.approx(WEIGHTS[kind])
+    assert parts(found, "other")[kind] == pytest.approx(WALK_PARTS[kind])
     assert parts(found, "other")[kind] > parts(found, "album")[kind] > 0
 
 

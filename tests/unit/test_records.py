@@ -230,3 +230,27 @@ def test_recorded_replies_are_read_whole() -> None:
         assert parsed.complete
         assert len(parsed.entities) + len(parsed.relations) + unusable == expected
         assert set(parsed.warnings) <= {"bad name", "self loop"}
+
+
+FIELD = st.text(st.sampled_from(" \t\u00a0\u2003\x1f\x85&<>|,.;aZé0\"'“`"), max_size=12)
+
+
+@given(name=FIELD, type_=FIELD, words=FIELD, said=FIELD)
+def test_lines_without_damage_say_the_same_as_those_that_are_searched_for_it(
+    name: str, type_: str, words: str, said: str
+) -> None:
+    entity = DELIMITER.join(("entity", name, type_, said))
+    told = entity + "\n" + DELIMITER.join(("relation", name, "B", words, said))
+    sound = not set("<>|") & set(name + type_ + words + said)
+    # The whole reply is seen to be sound, or its lines are, or all of them are searched.
+    texts = [told, f"{told}\n<|", *([told.replace(DELIMITER, "<|#||>")] if sound else [])]
+    found = [parse_records(text) for text in texts]
+    assert all((each.entities, each.relations) == (found[0].entities, found[0].relations) for each in found)
+
+
+@given(st.text(st.sampled_from(" \t\u00a0\u2003\x1f\x85\u200b\ud800&<>aé.;"), max_size=30))
+def test_a_description_is_words_with_one_space_between(said: str) -> None:
+    parsed = parse_records(DELIMITER.join(("entity", "Ada", "person", f"x{said}x")))
+    (description,) = (entity[2] for entity in parsed.entities)
+    assert description == " ".join(description.split())
+    assert parse_records(DELIMITER.join(("entity", "Ada", "person", description))).entities == parsed.entities

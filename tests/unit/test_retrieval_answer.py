@@ -544,7 +544,7 @@ async def test_a_stream_closed_early_closes_the_providers() -> None:
     llm = FakeLLM()
     context = context_with(llm=llm)
     async with aclosing(stream_answer(context, reader(snapshot_of()), QUESTION, OPTIONS)) as parts:
-        assert await anext(parts) == "Ada "
+        assert await anext(parts) == "Ada"
     assert llm.closed == 1
 
 
@@ -569,3 +569,49 @@ async def test_a_stream_that_breaks_may_degrade() -> None:
     assert said.text == "Ada wrote "
     assert said.truncated
     assert said.degraded == ("answer: cut off (ProviderUnavailable: no connection)",)
+
+
+QUOTED = "Ada “wrote  notes on the engine” "
+CITED = f"{QUOTED}[1, 8][9], and “never went to the sea” [2].\n\n### References\n- [9] x\n- [1] y"
+CHECKED = f"{QUOTED}[1], and “never went to the sea” [2].\n\n### References\n- [1] y"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_what_an_answer_names_is_checked_in_a_stream_too(size: int) -> None:
+    pieces = tuple(CITED[start : start + size] for start in range(0, len(CITED), size))
+    context, read = context_with(llm=FakeLLM(pieces=pieces)), reader(snapshot_of())
+    parts = [part async for part in stream_answer(context, read, QUESTION, OPTIONS)]
+    streamed = parts.pop()
+    assert isinstance(streamed, Answer)
+    once = await answer(context, read, QUESTION, OPTIONS)
+    for told in (streamed, once):
+        assert told.text == CHECKED
+        assert [one.numbers for one in told.citations] == [(1,), (2,), (1,)]
+        assert [(one.kind, one.text) for one in told.unsupported] == [
+            ("reference", "[8]"),
+            ("reference", "[9]"),
+            ("reference", "[9]"),
+            ("quote", "never went to the sea"),
+        ]
+        (quote,) = told.quotes
+        span = slice(quote.reference.start - 10, quote.reference.stop - 10)
+        assert TEXTS[quote.reference.chunk_id][2][span] == "wrote notes on the engine"
+    assert "".join(map(str, parts)) == CHECKED
+
+
+async def test_a_prompt_of_the_callers_keeps_its_brackets() -> None:
+    context, read = context_with(llm=FakeLLM(pieces=('{"scores": [1, 77]}',))), reader(snapshot_of())
+    found = await answer(context, read, QUESTION, replace(OPTIONS, system_prompt="Write JSON."))
+    assert found.text == '{"scores": [1, 77]}'
+    assert [one.text for one in found.unsupported] == ["[77]"]
+    alone = await answer(context, read, QUESTION, replace(OPTIONS, mode="bypass"))
+    assert (alone.text, alone.citations, alone.unsupported) == (found.text, (), ())
+
+
+async def test_a_stream_that_breaks_shows_what_was_held_back() -> None:
+    llm = FakeLLM(error=DOWN, fail_after=1, pieces=("Ada wrote [", "9]"))
+    options = replace(OPTIONS, on_provider_error="degrade")
+    parts = [p async for p in stream_answer(context_with(llm=llm), reader(snapshot_of()), QUESTION, options)]
+    assert "".join(p for p in parts if isinstance(p, str)) == "Ada wrote ["
+    assert isinstance(parts[-1], Answer)
+    assert (parts[-1].text, parts[-1].truncated) == ("Ada wrote [", True)

@@ -95,9 +95,12 @@ def function_spans(text: str, function: ChunkFunction) -> list[Span]:
     """Spans of what the function returns for the text: offsets, or strings that are looked up in order.
 
     A string is looked for right after the one before it, white space apart, else at its first occurrence that
-    ends later than that one (so chunks may overlap). Raises InvalidInput for anything else.
+    ends later than that one (so chunks may overlap). Raises InvalidInput for anything else, and if the function raises.
     """
-    returned = function(text)
+    try:
+        returned = function(text)
+    except Exception as error:  # the caller's function may raise anything; only its document is to fail
+        raise InvalidInput(f"the chunk function raised {type(error).__name__}: {error}") from error
     if isinstance(returned, str) or not isinstance(returned, Sequence):
         raise InvalidInput(
             f"the chunk function must return a list of strings or offsets, not {returned!r:.80}"

@@ -10,6 +10,10 @@ def main() -> None:
     import os
     import sys
 
+    from stateless_rag.cli.interrupts import leaving_at_once
+
+    leaving_at_once()
+
     from stateless_rag.cli.app import run
 
     sys.exit(run(sys.argv[1:], os.environ))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stateless_rag.cli.engines import open_engine
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
-from stateless_rag.cli.output import Output, counted, table
+from stateless_rag.cli.output import counted, table
+from stateless_rag.cli.running import Place, placed
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -57,244 +56,181 @@ def curate_commands() -> typer.Typer:
 # ---- entities ------------------------------------------------------------------------------------------
 
 
+@placed()
 def _create(
-    context: typer.Context,
+    place: Place,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The entity's name.")],
     kind: Type = None,
     description: Description = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Create an entity that no document need mention."""
     _change(
-        context,
-        (root, workspace, offline, as_json),
+        place,
         lambda engine: engine.create_entity(name, type=kind, description=description),
     )
 
 
+@placed()
 def _edit(
-    context: typer.Context,
+    place: Place,
     name: Name,
     kind: Type = None,
     description: Description = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Give an entity another type or description."""
     _change(
-        context,
-        (root, workspace, offline, as_json),
+        place,
         lambda engine: engine.edit_entity(name, type=kind, description=description),
     )
 
 
+@placed()
 def _rename(
-    context: typer.Context,
+    place: Place,
     name: Name,
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Rename an entity; the old name stands for it from now on."""
-    _change(context, (root, workspace, offline, as_json), lambda engine: engine.rename_entity(name, new_name))
+    _change(place, lambda engine: engine.rename_entity(name, new_name))
 
 
+@placed()
 def _merge(
-    context: typer.Context,
+    place: Place,
     sources: Annotated[list[str], typer.Argument(metavar="NAME...", help="Entities.")],
     into: Annotated[str, typer.Option("--into", help="The entity that they are to be.")],
     kind: Type = None,
     description: Description = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Make several entities one."""
     _change(
-        context,
-        (root, workspace, offline, as_json),
+        place,
         lambda engine: engine.merge_entities(sources, into, type=kind, description=description),
     )
 
 
+@placed()
 def _delete(
-    context: typer.Context,
+    place: Place,
     name: Name,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Delete an entity with its relations, whatever documents say of it."""
-    _change(context, (root, workspace, offline, as_json), lambda engine: engine.delete_entity(name))
+    _change(place, lambda engine: engine.delete_entity(name))
 
 
 # ---- relations -----------------------------------------------------------------------------------------
 
 
+@placed()
 def _relate(
-    context: typer.Context,
+    place: Place,
     source: Source,
     target: Target,
     keywords: Keywords = None,
     description: Description = None,
     weight: Weight = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Create a relation between two entities."""
     _change(
-        context,
-        (root, workspace, offline, as_json),
+        place,
         lambda engine: engine.create_relation(
             source, target, keywords=keywords, description=description, weight=weight
         ),
     )
 
 
+@placed()
 def _edit_relation(
-    context: typer.Context,
+    place: Place,
     source: Source,
     target: Target,
     keywords: Keywords = None,
     description: Description = None,
     weight: Weight = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Give a relation other keywords, another description or another weight."""
     _change(
-        context,
-        (root, workspace, offline, as_json),
+        place,
         lambda engine: engine.edit_relation(
             source, target, keywords=keywords, description=description, weight=weight
         ),
     )
 
 
+@placed()
 def _unrelate(
-    context: typer.Context,
+    place: Place,
     source: Source,
     target: Target,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Delete a relation, whatever documents say of it; its entities stay."""
-    _change(
-        context, (root, workspace, offline, as_json), lambda engine: engine.delete_relation(source, target)
-    )
+    _change(place, lambda engine: engine.delete_relation(source, target))
 
 
 # ---- the log -------------------------------------------------------------------------------------------
 
 
+@placed()
 def _alias(
-    context: typer.Context,
+    place: Place,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name.")],
     target: Annotated[
         str | None, typer.Argument(metavar="[ENTITY]", help="What it stands for; nothing takes it back.")
     ] = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Let a name stand for an entity, or for itself again."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
 
-    async def command() -> Exit:
-        async with open_engine(chosen, create=False, note=output.note) as engine:
-            revision = await engine.alias(name, target)
-            aliases = await engine.aliases()
-        if as_json:
-            output.json({"revision": revision, "aliases": aliases})
-        else:
-            output.text(
-                "\n".join(f"{key} stands for {other}" for key, other in sorted(aliases.items()))
-                or "No aliases."
-            )
-        return Exit.OK
+    async def work(engine: Engine) -> tuple[int, Mapping[str, str]]:
+        return await engine.alias(name, target), await engine.aliases()
 
-    execute(output, command)
+    def show(found: tuple[int, Mapping[str, str]]) -> None:
+        lines = [f"{key} stands for {other}" for key, other in sorted(found[1].items())]
+        place.output.text("\n".join(lines) or "No aliases.")
+
+    place.run_on_engine(work, show, as_json=lambda found: {"revision": found[0], "aliases": found[1]})
 
 
+@placed()
 def _undo(
-    context: typer.Context,
+    place: Place,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `curate history` shows it.")],
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Take a change back; to undo an undo makes the change again."""
-    _change(context, (root, workspace, offline, as_json), lambda engine: engine.undo(number))
+    _change(place, lambda engine: engine.undo(number))
 
 
+@placed()
 def _history(
-    context: typer.Context,
+    place: Place,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only changes of this entity.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many.")] = 100,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Show what was changed by hand, newest first."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
 
-    async def command() -> Exit:
-        async with open_engine(chosen, create=False, note=output.note) as engine:
-            entries = await engine.history(name, limit=limit)
-        if as_json:
-            output.json(entries)
-        elif entries:
+    def show(entries: Sequence[Curation]) -> None:
+        if entries:
             rows = [_row(entry) for entry in entries]
-            output.out.print(table(">NUMBER", "TIME", "CHANGE", "NAMES", "GIVEN", "UNDONE BY", rows=rows))
+            place.output.out.print(
+                table(">NUMBER", "TIME", "CHANGE", "NAMES", "GIVEN", "UNDONE BY", rows=rows)
+            )
         else:
-            output.text("Nothing was changed by hand.")
-        return Exit.OK
+            place.output.text("Nothing was changed by hand.")
 
-    execute(output, command)
-
-
-# ---- plumbing ------------------------------------------------------------------------------------------
+    place.run_on_engine(lambda engine: engine.history(name, limit=limit), show)
 
 
-def _change(
-    context: typer.Context,
-    place: tuple[str | None, str | None, bool, bool],
-    call: Callable[[Engine], Awaitable[Curated]],
-) -> None:
-    """Make one change and show what it came to; `place` holds the options that all commands have."""
-    root, workspace, offline, as_json = place
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
+# ---- telling -------------------------------------------------------------------------------------------
 
-    async def command() -> Exit:
-        async with open_engine(chosen, create=False, note=output.note) as engine:
-            curated = await call(engine)
-        if as_json:
-            output.json(curated)
-            return Exit.OK
+
+def _change(place: Place, call: Callable[[Engine], Awaitable[Curated]]) -> None:
+    """Make one change and show what it came to."""
+
+    def show(curated: Curated) -> None:
         shown = [_entity_line(curated.entity)] if curated.entity else []
         shown += [_relation_line(curated.relation)] if curated.relation else []
-        output.text("\n".join([f"Change {curated.number} is made.", *shown]))
-        return Exit.OK
+        place.output.text("\n".join([f"Change {curated.number} is made.", *shown]))
 
-    execute(output, command)
+    place.run_on_engine(call, show)
 
 
 def _entity_line(entity: Entity) -> str:

@@ -6,11 +6,12 @@ import re
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stateless_rag.engine import Engine
-from stateless_rag.errors import InvalidInput, WorkspaceMismatch
+from stateless_rag.errors import InvalidInput, WorkspaceMismatch, WorkspaceNotFound
 from stateless_rag.limits import Limits
 from stateless_rag.stores.duckdb.store import Store
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import LLM, Embedder, Observer
     from stateless_rag.settings import Configuration, StoreSettings
 
-__all__ = ["embedder_for", "llm_for", "open_engine", "open_store"]
+__all__ = ["embedder_for", "llm_for", "named_embedder", "open_engine", "open_store"]
 
 _HASHING = re.compile(r"hashing-1-(\d+)")
 
@@ -60,6 +61,7 @@ async def open_engine(
                 store,
                 name,
                 llm=llm,
+                models=None if configuration.offline else partial(_served_llm, configuration, stack),
                 embedder=embedder,
                 limits=Limits(llm=configuration.llm_calls),
                 observer=observer,
@@ -68,9 +70,18 @@ async def open_engine(
         )
 
 
+def _served_llm(configuration: Configuration, stack: AsyncExitStack, model: str) -> LLM:
+    """The LLM of a model that the workspace's settings name."""
+    from stateless_rag.providers import OpenAILLM
+
+    llm = OpenAILLM(model, api_key=configuration.api_key, base_url=configuration.base_url)
+    stack.push_async_callback(llm.close)
+    return llm
+
+
 def _check_there(root: str) -> None:
     if not (Path(root).expanduser() / "stateless_rag.duckdb").exists():
-        raise InvalidInput(
+        raise WorkspaceNotFound(
             f"there is no store in {root!r} yet; `stateless-rag ingest PATH… --root {shlex.quote(root)}` makes "
             "one, or name another folder with --root"
         )
@@ -94,7 +105,7 @@ def embedder_for(configuration: Configuration, recorded: str | None, note: Calla
         if not (configuration.offline or configuration.embed_model == "hashing"):
             note(
                 "note: this workspace was made with the built-in hashing embedder and stays with it; "
-                "ingest into a new workspace to use an embedding model"
+                f"`stateless-rag reembed {configuration.workspace} --embedder {configuration.embed_model}` changes it"
             )
         return HashingEmbedder(int(built_in[1]))
     wanted = _configured(configuration)
@@ -111,6 +122,17 @@ def embedder_for(configuration: Configuration, recorded: str | None, note: Calla
             "set OPENAI_API_KEY or OPENAI_BASE_URL (and leave out --offline)"
         )
     return _served(configuration, recorded)
+
+
+def named_embedder(configuration: Configuration) -> Embedder:
+    """The configured embedder. Raises InvalidInput for a model of a server where there is none."""
+    model = configuration.embed_model
+    if configuration.offline and model != "hashing" and not model.startswith("fastembed:"):
+        raise InvalidInput(
+            f"embedder {model!r} needs a server; set OPENAI_API_KEY or OPENAI_BASE_URL (and leave out --offline), or "
+            "name hashing or fastembed:FOLDER"
+        )
+    return _configured(configuration)
 
 
 def _configured(configuration: Configuration) -> Embedder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,6 +85,15 @@ def evaluate(
             "--output", metavar="DIR", help="Write results, every question's ranking and a plot here."
         ),
     ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Ask walk and mix again without each of their parts.")
+    ] = False,
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds", metavar="N", help="Also ask mix with weights fitted to the other of so many folds."
+        ),
+    ] = 0,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,9 +104,11 @@ def evaluate(
         try:
             names = chosen_modes([name for part in modes or () for name in part.replace(",", " ").split()])
             dataset = read_dataset(folder, questions)
-            recorded = _recorded(dataset, folder, retrieved or (), output)
+            wanted = _Wanted(names, _recorded(dataset, folder, retrieved or (), output), ablate, folds)
             model = _embedder(embedder, chosen, output)
-            found = await _measured(output, dataset, keep, model, names, recorded)
+            if out is not None:
+                _require_folder(out)
+            found = await _measured(output, dataset, keep, model, wanted)
             _tell(found, output)
             if out is not None:
                 _write(found, out, output)
@@ -109,29 +121,29 @@ def evaluate(
     execute(output, command, interrupted=f"Interrupted.{again}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to compare."""
+
+    modes: Sequence[str]
+    recorded: Sequence[RecordedArm]
+    ablate: bool
+    folds: int
+
+
 async def _measured(
-    output: Output,
-    dataset: Dataset,
-    keep: Path | None,
-    embedder: Embedder,
-    modes: Sequence[str],
-    recorded: Sequence[RecordedArm],
+    output: Output, dataset: Dataset, keep: Path | None, embedder: Embedder, wanted: _Wanted
 ) -> Evaluation:
     """Measure, in a folder that is kept or deleted, and close the embedder."""
     async with AsyncExitStack() as stack:
         close = getattr(embedder, "close", None)
         if close is not None:
             stack.push_async_callback(close)
-        return await _shown(output, dataset, stack.enter_context(_root(keep)), embedder, modes, recorded)
+        return await _shown(output, dataset, stack.enter_context(_root(keep)), embedder, wanted)
 
 
 async def _shown(
-    output: Output,
-    dataset: Dataset,
-    root: Path,
-    embedder: Embedder,
-    modes: Sequence[str],
-    recorded: Sequence[RecordedArm],
+    output: Output, dataset: Dataset, root: Path, embedder: Embedder, wanted: _Wanted
 ) -> Evaluation:
     """Measure, with bars."""
     if dataset.openie is not None and dataset.recorded < len(dataset.corpus):
@@ -147,7 +159,17 @@ async def _shown(
             ingesting.stop()
             asking(arm, done, total)
 
-        return await measure(dataset, root, embedder, modes, recorded=recorded, observer=ingesting, tell=tell)
+        return await measure(
+            dataset,
+            root,
+            embedder,
+            wanted.modes,
+            recorded=wanted.recorded,
+            ablate=wanted.ablate,
+            folds=wanted.folds,
+            observer=ingesting,
+            tell=tell,
+        )
 
 
 def _embedder(given: str | None, chosen: Configuration, output: Output) -> Embedder:
@@ -203,6 +225,11 @@ def _tell(found: Evaluation, output: Output) -> None:
     if len(told["types"]) > 1:
         output.text()
         output.out.print(_by_type(told))
+    for mode, rows in told.get("ablation", {}).items():
+        output.text()
+        output.out.print(_ablation(mode, rows))
+    if "cross_validation" in told:
+        output.text(_weights(told["cross_validation"]))
 
 
 def _row(name: str, arm: Mapping[str, Any]) -> tuple[str, ...]:
@@ -239,8 +266,48 @@ def _by_type(told: Mapping[str, Any]) -> Any:
     return table(*columns, rows=rows)
 
 
+def _ablation(mode: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A mode without each of its parts, and what that changes."""
+    shown = ("recall@2", "recall@5", "recall@10")
+    columns = (
+        f"{mode.upper()} WITHOUT",
+        *(f">{metric.upper()}" for metric in shown),
+        f">± {_COMPARED.upper()}",
+    )
+    lines = []
+    for row in rows:
+        change = row.get("differences", {}).get(_COMPARED)
+        lines.append(
+            (
+                row["without"].replace("`", ""),
+                *(f"{100 * row[metric]:.1f}" for metric in shown),
+                "–"
+                if change is None
+                else f"{100 * change['mean']:+.1f} ({100 * change['low']:+.1f} … {100 * change['high']:+.1f})",
+            )
+        )
+    return table(*columns, rows=lines)
+
+
+def _weights(told: Mapping[str, Any]) -> str:
+    ranges = ", ".join(
+        f"{part} {min(each[part] for each in told['weights']):.1f} to {max(each[part] for each in told['weights']):.1f}"
+        for part in told["weights"][0]
+    )
+    return f"\nWeights fitted for {told['folds']} folds, each without its own questions: {ranges}"
+
+
+def _require_folder(out: Path) -> None:
+    """Make the folder before hours of work are to be written to it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise InvalidInput(
+            f"--output cannot be the folder {out}: {exc.strerror or exc}; choose one that can be written to"
+        ) from exc
+
+
 def _write(found: Evaluation, out: Path, output: Output) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     for name, value in (("results", summary(found)), ("per_question", per_question(found))):
         text = json.dumps(value, ensure_ascii=False, indent=1)
         (out / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag.cli.engines import open_engine
 from stateless_rag.cli.files import source_of
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
-from stateless_rag.cli.output import Output, counted, jsonable, short_source
-from stateless_rag.cli.query import metadata_filter
+from stateless_rag.cli.options import Exit
+from stateless_rag.cli.output import counted, jsonable, short_source
+from stateless_rag.cli.query import ChunkTopK, TopK, Where, metadata_filter
+from stateless_rag.cli.running import Place, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,9 @@ __all__ = ["explain"]
 _NAMES = 5
 
 
+@placed()
 def explain(
-    context: typer.Context,
+    place: Place,
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     expect: Annotated[
         str | None,
@@ -33,40 +34,30 @@ def explain(
     mode: Annotated[
         str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, walk or mix.")
     ] = "mix",
-    top_k: Annotated[
-        int, typer.Option("--top-k", min=1, help="How many entities and relations are looked up.")
-    ] = 40,
-    chunk_top_k: Annotated[
-        int, typer.Option("--chunk-top-k", min=1, help="How many passages are kept at most.")
-    ] = 20,
-    where: Annotated[
-        str | None, typer.Option("--where", help="Only documents whose metadata meets this filter, in JSON.")
-    ] = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
+    top_k: TopK = 40,
+    chunk_top_k: ChunkTopK = 20,
+    where: Where = None,
 ) -> None:
     """Say why each passage is found for a question, and which step lost an expected document. Answers nothing."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
 
-    async def command() -> Exit:
+    async def work() -> Explanation:
         options: dict[str, Any] = {"mode": mode, "top_k": top_k, "chunk_top_k": chunk_top_k}
         options["metadata_filter"] = metadata_filter(where)
-        async with open_engine(chosen, create=False, note=output.note) as engine:
+        async with place.engine() as engine:
             wanted = None if expect is None else await _document_id(engine, expect)
-            found = await engine.explain(question, expect=wanted, **options)
-        if as_json:
-            output.json(_as_json(found))
-        else:
-            for line in _lines(found, expect):
-                output.text(line)
+            return await engine.explain(question, expect=wanted, **options)
+
+    def show(found: Explanation) -> None:
+        for line in _lines(found, expect):
+            place.output.text(line)
+
+    def verdict(found: Explanation) -> Exit:
         for step in found.retrieval.degraded:
-            output.note(f"note: {step}")
+            place.output.note(f"note: {step}")
         lost = found.expected is not None and found.expected.rank is None
         return Exit.NOTHING_FOUND if lost or found.retrieval.empty else Exit.OK
 
-    execute(output, command)
+    place.run(work, show, as_json=_as_json, verdict=verdict)
 
 
 async def _document_id(engine: Engine, named: str) -> str:

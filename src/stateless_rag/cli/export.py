@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag.cli.engines import open_engine, open_store
 from stateless_rag.cli.ingest import report_costs
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, counted, jsonable, short_source, size, table
-from stateless_rag.cli.progress import IngestProgress
+from stateless_rag.cli.running import Place, placed
 from stateless_rag.context import Context
 from stateless_rag.exporting.export import export
 from stateless_rag.types import Status
@@ -24,8 +23,9 @@ __all__ = ["export_file", "import_jsonl"]
 _SHOWN = 20
 
 
+@placed(providers=False)
 def export_file(
-    context: typer.Context,
+    place: Place,
     path: Annotated[Path, typer.Argument(help="The file to write; one of that name is replaced.")],
     format_: Annotated[
         str | None,
@@ -36,21 +36,17 @@ def export_file(
         typer.Option("--include", help="entities, relations, documents or chunks; may be given again."),
     ] = None,
     vectors: Annotated[bool, typer.Option("--vectors", help="With vectors (jsonl, csv, parquet).")] = False,
-    workspace: Workspace = None,
-    root: Root = None,
-    as_json: AsJson = False,
 ) -> None:
     """Write the graph into a file; as JSON Lines (.jsonl) all there is, for `import-jsonl`."""
-    chosen, output = configuration(context, root, workspace), Output(as_json=as_json)
+    name, output = place.chosen.workspace, place.output
 
-    async def command() -> Exit:
-        async with open_store(chosen, create=False) as store, store.workspace(chosen.workspace) as opened:
+    async def work() -> ExportReport:
+        async with place.store() as store, store.workspace(name) as opened:
             # Nothing is asked or embedded: providers that are not there need not be.
-            parts = Context.create(tokenizer=store.tokenizer, workspace=chosen.workspace)
-            report = await export(parts, opened, path, format_, include or None, vectors)
-        if as_json:
-            output.json(_with_path(report))
-            return Exit.OK
+            parts = Context.create(tokenizer=store.tokenizer, workspace=name)
+            return await export(parts, opened, path, format_, include or None, vectors)
+
+    def show(report: ExportReport) -> None:
         told = ", ".join(f"{count:,} {kind}" for kind, count in report.counts.items())
         output.text(f"{report.path}: {told}; {size(report.bytes)}, {report.seconds:.1f} s")
         if report.moved_on:
@@ -60,36 +56,23 @@ def export_file(
                 f"note: {counted(report.unfinished, 'document')} pending or failed; what is not committed of "
                 "them is not in the file (`stateless-rag resume` goes on with them)"
             )
-        return Exit.OK
 
-    execute(output, command)
+    place.run(work, show, as_json=_with_path)
 
 
+@placed()
 def import_jsonl(
-    context: typer.Context,
+    place: Place,
     path: Annotated[Path, typer.Argument(help="A file that `export` has written as JSON Lines.")],
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Bring in an exported workspace: documents, what they say, and changes by hand. No LLM is called."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
-
-    async def command() -> Exit:
-        progress = IngestProgress(output.err, None, quiet=output.as_json)
-        async with open_engine(chosen, create=True, note=output.note, observer=progress) as engine:
-            with progress:
-                report = await engine.import_jsonl(path)
-        if as_json:
-            output.json(_with_path(report))
-        else:
-            _tell(report, output)
-        return Exit.SOME_FAILED if report.failed else Exit.OK
-
-    execute(
-        output,
-        command,
+    place.run_on_engine(
+        lambda engine: engine.import_jsonl(path),
+        lambda report: _tell(report, place.output),
+        create=True,
+        progress=True,
+        as_json=_with_path,
+        verdict=lambda report: Exit.SOME_FAILED if report.failed else Exit.OK,
         interrupted="Interrupted. What was brought in is kept; the same command does the rest.",
     )
 

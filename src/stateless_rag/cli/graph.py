@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,10 @@ import typer
 
 from stateless_rag import browsing
 from stateless_rag.browsing import EVERYTHING
-from stateless_rag.cli.engines import open_engine, open_store
 from stateless_rag.cli.ingest import report_costs
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, counted, short_source, table
-from stateless_rag.cli.progress import IngestProgress
+from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,16 +48,14 @@ def graph_commands() -> typer.Typer:
 # ---- looking -------------------------------------------------------------------------------------------
 
 
+@placed(providers=False)
 def _show(
-    context: typer.Context,
+    place: Place,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="An entity, by its name or an alias; '*' for the largest.")
     ],
     depth: Annotated[int, typer.Option("--depth", min=0, help="So many relations far.")] = 1,
     limit: Limit = 50,
-    workspace: Workspace = None,
-    root: Root = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show an entity with its relations, and what lies around it."""
 
@@ -66,109 +63,79 @@ def _show(
         found = browsing.subgraph(snapshot, name, depth, limit)
         return found, [] if found.entities else browsing.search_labels(snapshot, name, 5)
 
-    def show(found: tuple[Subgraph, list[str]], output: Output) -> Exit:
+    def as_json(found: tuple[Subgraph, list[str]]) -> Any:
+        around = found[0]
+        shown = [replace(entity, tokens=0) for entity in around.entities]
+        return {"entities": shown, "relations": around.relations, "truncated": around.truncated}
+
+    def show(found: tuple[Subgraph, list[str]]) -> None:
+        if found[0].entities:
+            _draw(found[0], name, place.output)
+
+    def verdict(found: tuple[Subgraph, list[str]]) -> Exit:
         around, similar = found
-        if as_json:
-            shown = [replace(entity, tokens=0) for entity in around.entities]
-            output.json({"entities": shown, "relations": around.relations, "truncated": around.truncated})
-        elif around.entities:
-            _draw(around, name, output)
         if around.entities:
             return Exit.OK
         known = f"; there are {', '.join(map(repr, similar))}" if similar else ""
-        output.note(f"no entity {name!r}{known}")
+        place.output.note(f"no entity {name!r}{known}")
         return Exit.NOTHING_FOUND
 
-    _look(context, (root, workspace, as_json), read, show)
+    place.run_on_snapshot(read, show, as_json=as_json, verdict=verdict)
 
 
+@placed(providers=False)
 def _search(
-    context: typer.Context,
+    place: Place,
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="A name, or a part of one; typos are allowed.")
     ],
     limit: Limit = 50,
-    workspace: Workspace = None,
-    root: Root = None,
-    as_json: AsJson = False,
 ) -> None:
     """Find names of entities, best first."""
 
-    def show(found: list[str], output: Output) -> Exit:
-        _lines(found, output, "labels")
+    def verdict(found: list[str]) -> Exit:
         if not found:
-            output.note(f"no name is like {query!r}")
+            place.output.note(f"no name is like {query!r}")
         return Exit.OK if found else Exit.NOTHING_FOUND
 
-    _look(
-        context,
-        (root, workspace, as_json),
-        lambda snapshot: browsing.search_labels(snapshot, query, limit),
-        show,
-    )
+    _list(place, lambda snapshot: browsing.search_labels(snapshot, query, limit), verdict)
 
 
+@placed(providers=False)
 def _labels(
-    context: typer.Context,
+    place: Place,
     popular: Annotated[
         bool, typer.Option("--popular", help="Those with the most relations first; else by name.")
     ] = False,
     limit: Limit = 300,
-    workspace: Workspace = None,
-    root: Root = None,
-    as_json: AsJson = False,
 ) -> None:
     """List names of entities."""
 
     def read(snapshot: Snapshot) -> list[str]:
         return browsing.popular_labels(snapshot, limit) if popular else browsing.labels(snapshot)[:limit]
 
-    def show(found: list[str], output: Output) -> Exit:
-        _lines(found, output, "labels")
-        return Exit.OK
-
-    _look(context, (root, workspace, as_json), read, show)
+    _list(place, read, lambda _: Exit.OK)
 
 
-def _types(
-    context: typer.Context, workspace: Workspace = None, root: Root = None, as_json: AsJson = False
-) -> None:
+@placed(providers=False)
+def _types(place: Place) -> None:
     """Count entities by type, most first."""
 
-    def show(found: Any, output: Output) -> Exit:
-        if as_json:
-            output.json({"types": found})
-        else:
-            rows = [(name or "–", f"{count:,}") for name, count in found.items()]
-            output.out.print(table("TYPE", ">ENTITIES", rows=rows))
-        return Exit.OK
+    def show(found: Mapping[str, int]) -> None:
+        rows = [(name or "–", f"{count:,}") for name, count in found.items()]
+        place.output.out.print(table("TYPE", ">ENTITIES", rows=rows))
 
-    _look(context, (root, workspace, as_json), browsing.type_counts, show)
+    place.run_on_snapshot(browsing.type_counts, show, as_json=lambda found: {"types": found})
 
 
-def _look(
-    context: typer.Context,
-    place: tuple[str | None, str | None, bool],
-    read: Callable[[Snapshot], Any],
-    show: Callable[[Any, Output], Exit],
-) -> None:
-    """Read one revision, for which no provider is needed, and show what was found."""
-    root, workspace, as_json = place
-    chosen, output = configuration(context, root, workspace), Output(as_json=as_json)
+def _list(place: Place, read: Callable[[Snapshot], list[str]], verdict: Callable[[list[str]], Exit]) -> None:
+    """Print names, one a line."""
 
-    async def command() -> Exit:
-        async with open_store(chosen, create=False) as store, store.workspace(chosen.workspace) as opened:
-            found = await opened.read(read)
-        return show(found, output)
+    def show(names: list[str]) -> None:
+        if names:
+            place.output.text("\n".join(map(_one_line, names)))
 
-    execute(output, command)
-
-
-def _lines(names: list[str], output: Output, field: str) -> None:
-    if output.as_json:
-        output.json({field: names})
-    elif names:
-        output.text("\n".join(map(_one_line, names)))
+    place.run_on_snapshot(read, show, as_json=lambda names: {"labels": names}, verdict=verdict)
 
 
 def _draw(around: Subgraph, name: str, output: Output) -> None:
@@ -212,33 +179,31 @@ def _short(text: str) -> str:
 # ---- taking in -----------------------------------------------------------------------------------------
 
 
+@placed()
 def _insert(
-    context: typer.Context,
+    place: Place,
     file: Annotated[Path, typer.Argument(help="JSON with chunks, entities and relationships.")],
     document_id: Annotated[
         str | None, typer.Option("--document-id", help="One document for all of it; else as the file says.")
     ] = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Take in a graph that a program made; what the same documents said before is replaced."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
 
-    async def command() -> Exit:
+    async def work() -> InsertReport:
         graph = _graph_in(file)
-        progress = IngestProgress(output.err, None, quiet=output.as_json)
-        async with open_engine(chosen, create=True, note=output.note, observer=progress) as engine:
-            with progress:
-                report = await engine.insert_graph(graph, document_id=document_id)
-        if as_json:
-            output.json({"workspace": chosen.workspace, "report": report, "counts": report.counts})
-        else:
-            _tell(report, output)
-        return Exit.SOME_FAILED if report.failed else Exit.OK
+        async with place.engine(create=True, progress=True) as engine:
+            return await engine.insert_graph(graph, document_id=document_id)
 
-    execute(output, command)
+    place.run(
+        work,
+        lambda report: _tell(report, place.output),
+        as_json=lambda report: {
+            "workspace": place.chosen.workspace,
+            "report": report,
+            "counts": report.counts,
+        },
+        verdict=lambda report: Exit.SOME_FAILED if report.failed else Exit.OK,
+    )
 
 
 def _graph_in(file: Path) -> Any:

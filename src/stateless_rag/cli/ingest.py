@@ -3,83 +3,114 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stateless_rag.cli.engines import open_engine
-from stateless_rag.cli.files import SUFFIXES, find_files, read_documents
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.files import SUFFIXES, find_files, kind_of, read_documents
+from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, counted, short_source, table
 from stateless_rag.cli.progress import IngestProgress
+from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import StatelessRagError
 from stateless_rag.types import InsertReport, Status
 
 if TYPE_CHECKING:
-    from stateless_rag.settings import Configuration
+    from stateless_rag.engine import Engine
     from stateless_rag.types import Event, UsageByPurpose
 
 __all__ = ["ingest", "report_costs", "resume"]
 
 _SHOWN = 20
+_KINDS = 6
 
 
+@placed()
 def ingest(
-    context: typer.Context,
+    place: Place,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Text files, and folders of them.")],
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Take text and Markdown files in; a file that is there already pays for its changed chunks only."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
-    skipped: list[tuple[str, str]] = []
+    output, skipped = place.output, Skipped(place.output)
 
-    def skip(file: Path, why: str) -> None:
-        skipped.append((str(file), why))
-        output.note(f"skipped {file}: {why}")
-
-    async def command() -> Exit:
-        files = find_files(paths)
-        if not files:
-            output.note(f"There are no text files ({', '.join(SUFFIXES)}) in what was named.")
-        async with open_engine(chosen, create=True, note=output.note) as engine:
-            documents = read_documents(files, skip)
+    async def work() -> InsertReport:
+        files = find_files(paths, skipped.pass_over)
+        skipped.tell(len(files))
+        async with open_engine(place.chosen, create=True, note=output.note) as engine:
+            documents = read_documents(files, skipped.skip)
             async with aclosing(documents):
-                report = await _shown(engine.insert_events(documents), output, len(files))
-        return _tell(output, chosen, report, skipped)
+                return await _shown(engine.insert_events(documents), output, len(files))
 
-    again = f"Run the same command again, or `{_resume(chosen)}` for what was taken in already."
-    execute(output, command, interrupted=f"Interrupted. What was finished is kept and paid for once. {again}")
+    again = f"Run the same command again, or `{_resume(place)}` for what was taken in already."
+    _tell_run(place, work, skipped, f"Interrupted. What was finished is kept and paid for once. {again}")
 
 
+@placed()
 def resume(
-    context: typer.Context,
+    place: Place,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these documents.")] = None,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
+    truncated: Annotated[
+        bool,
+        typer.Option("--truncated", help="Ask again also where the LLM was cut off by its token limit."),
+    ] = False,
 ) -> None:
     """Go on with documents that are pending or failed; only what is missing is paid for."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
 
-    async def command() -> Exit:
-        progress = IngestProgress(output.err, None, quiet=output.as_json)
-        async with open_engine(chosen, create=False, note=output.note, observer=progress) as engine:
+    async def work() -> InsertReport:
+        progress = IngestProgress(place.output.err, None, quiet=place.output.as_json)
+        async with open_engine(
+            place.chosen, create=False, note=place.output.note, observer=progress
+        ) as engine:
+            progress.expect(await _waiting(engine, ids, truncated=truncated))
             with progress:
-                report = await engine.resume(ids or None)
-        if not (report.documents or output.as_json):
-            output.text("Nothing to resume.")
-            return Exit.OK
-        return _tell(output, chosen, report, [])
+                return await engine.resume(ids or None, truncated=truncated)
 
-    execute(
-        output, command, interrupted=f"Interrupted. What was finished is kept; `{_resume(chosen)}` goes on."
+    told = f"Interrupted. What was finished is kept; `{_resume(place)}` goes on."
+    _tell_run(place, work, Skipped(place.output), told)
+
+
+class Skipped:
+    """Files that were not taken in: those that cannot be read, and those that are no text files by their names."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.files: list[tuple[str, str]] = []
+        self.passed_over: Counter[str] = Counter()
+
+    def skip(self, file: Path, why: str) -> None:
+        """A file that was to be taken in cannot be."""
+        self.files.append((str(file), why))
+        self._output.note(f"skipped {file}: {why}")
+
+    def pass_over(self, file: Path) -> None:
+        """A file in a folder is none that would be taken in."""
+        self.passed_over[kind_of(file)] += 1
+
+    def tell(self, taken: int) -> None:
+        """Say what was passed over, and if nothing was left."""
+        if self.passed_over:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.passed_over.most_common(_KINDS))
+            more = ", …" if len(self.passed_over) > _KINDS else ""
+            self._output.note(
+                f"passed over {counted(self.passed_over.total(), 'file')} that are not {', '.join(SUFFIXES)}: "
+                f"{kinds}{more}"
+            )
+        if not taken:
+            self._output.note(f"There are no text files ({', '.join(SUFFIXES)}) in what was named.")
+
+
+async def _waiting(engine: Engine, ids: Sequence[str] | None, *, truncated: bool) -> int:
+    """How many documents there are to go on with."""
+    rows = await engine.documents()
+    return sum(
+        (not ids or row.id in ids)
+        and (row.status is not Status.PROCESSED or (truncated and bool(row.truncated)))
+        for row in rows
     )
 
 
@@ -103,38 +134,61 @@ async def _shown(events: AsyncGenerator[Event], output: Output, documents: int) 
     raise StatelessRagError("the ingest ended without a report; run the same command again")
 
 
-def _resume(chosen: Configuration) -> str:
-    place = shlex.join(["--root", chosen.root, "--workspace", chosen.workspace])
-    return f"stateless-rag resume {place}"
+def _resume(place: Place) -> str:
+    where = shlex.join(["--root", place.chosen.root, "--workspace", place.chosen.workspace])
+    return f"stateless-rag resume {where}"
 
 
-def _tell(
-    output: Output, chosen: Configuration, report: InsertReport, skipped: list[tuple[str, str]]
-) -> Exit:
-    code = Exit.SOME_FAILED if report.failed or skipped else Exit.OK
-    for document in report.documents:
-        if document.status is Status.PROCESSED and "empty" in document.warnings:
-            output.note(
-                f"warning: {short_source(document.source)} is empty: there is no text in it to be found"
+def _tell_run(
+    place: Place, work: Callable[[], Awaitable[InsertReport]], skipped: Skipped, interrupted: str
+) -> None:
+    """Run an ingest, and tell what became of the documents."""
+
+    def as_json(report: InsertReport) -> Any:
+        return {
+            "workspace": place.chosen.workspace,
+            "report": report,
+            "counts": report.counts,
+            "skipped": [{"path": path, "reason": why} for path, why in skipped.files],
+            "passed_over": skipped.passed_over,
+        }
+
+    def verdict(report: InsertReport) -> Exit:
+        for document in report.documents:
+            if document.status is Status.PROCESSED and "empty" in document.warnings:
+                source = short_source(document.source)
+                place.output.note(f"warning: {source} is empty: there is no text in it to be found")
+        cut = sum(len(document.truncated) for document in report.documents)
+        if cut:
+            place.output.note(
+                f"warning: the LLM was cut off by its token limit in {counted(cut, 'chunk')}; what it said until "
+                f"then is kept. `{_resume(place)} --truncated` asks again, `stateless-rag status` lists them"
             )
-    if output.as_json:
-        names = [{"path": path, "reason": why} for path, why in skipped]
-        output.json(
-            {"workspace": chosen.workspace, "report": report, "counts": report.counts, "skipped": names}
-        )
-        return code
+        return Exit.SOME_FAILED if report.failed or skipped.files else Exit.OK
+
+    def show(report: InsertReport) -> None:
+        _tell(place, report, skipped)
+
+    place.run(work, show, as_json=as_json, verdict=verdict, interrupted=interrupted)
+
+
+def _tell(place: Place, report: InsertReport, skipped: Skipped) -> None:
+    output = place.output
+    if not (report.documents or skipped.files or skipped.passed_over):
+        output.text("Nothing to do.")
+        return
     done = [document for document in report.documents if document.status is Status.PROCESSED]
     unchanged = sum(document.unchanged for document in done)
     chunks = counted(sum(document.chunks for document in done), "chunk")
+    left_out = len(skipped.files) + skipped.passed_over.total()
     output.text(
         f"{counted(len(done), 'document')} ready ({unchanged} unchanged), {chunks}, {len(report.failed)} failed, "
-        f"{counted(len(skipped), 'file')} skipped, {report.seconds:.1f} s"
+        f"{counted(left_out, 'file')} skipped, {report.seconds:.1f} s"
     )
     output.text(report_costs(report.usage))
     if report.failed:
         rows = [(short_source(d.source), d.id, d.error or "") for d in report.failed[:_SHOWN]]
         output.out.print(table("FAILED", "ID", "WHY", rows=rows))
         output.note(
-            f"`{_resume(chosen)}` tries them again; `stateless-rag status` shows the errors of each chunk."
+            f"`{_resume(place)}` tries them again; `stateless-rag status` shows the errors of each chunk."
         )
-    return code

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from stateless_rag.cli.interrupts import raising
 from stateless_rag.cli.output import Output, leave_pipes
-from stateless_rag.errors import StatelessRagError
+from stateless_rag.errors import InvalidInput, StatelessRagError
 from stateless_rag.settings import Configuration
 
 __all__ = ["AsJson", "Exit", "Offline", "Root", "Workspace", "configuration", "execute"]
@@ -60,7 +61,11 @@ def execute(
 ) -> None:
     """Run a command to its end and exit with its code; errors become a line that says what to do."""
     try:
-        code = asyncio.run(command())
+        with raising():
+            code = asyncio.run(command())
+    except InvalidInput as error:
+        output.error(str(error))
+        code = Exit.USAGE
     except StatelessRagError as error:
         output.error(str(error))
         code = Exit.ERROR

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
     from stateless_rag.types import Event
 
-__all__ = ["IngestProgress", "QuestionProgress"]
+__all__ = ["IngestProgress", "QuestionProgress", "RowProgress"]
 
-_SETTLED = frozenset({"committed", "failed", "unchanged"})
 _SECONDS_BETWEEN_LINES = 5.0
+_WINDOW = 30.0  # seconds over which speed is measured
+_SHORTEST = 2.0  # seconds; below, what the first calls took says little
 
 
 class _Rate(ProgressColumn):
@@ -37,32 +40,83 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s", style="dim")
 
 
+class Pace:
+    """How fast chunks are extracted, and how long those that are left will take.
+
+    What an earlier run has extracted already counts as done, but not as speed. Times are seconds.
+    """
+
+    def __init__(self, documents: int | None) -> None:
+        self.documents = documents
+        self.done = self.total = 0
+        self._known = 0
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def count(self, id_: str, done: int, total: int, *, known: bool, now: float) -> None:
+        """Note how many of a document's chunks are done; `known` ones cost nothing."""
+        done_before, total_before = self._seen.get(id_, (0, 0))
+        self._seen[id_] = (done, total)
+        self.done += done - done_before
+        self.total += total - total_before
+        self._known += (done - done_before) if known else 0
+        self._samples.append((now, self.done - self._known))
+        while now - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+
+    def chunks_of(self, id_: str) -> int:
+        """How many chunks a document has, as far as is known."""
+        return self._seen.get(id_, (0, 0))[1]
+
+    def rate(self) -> float:
+        """Chunks extracted per second, lately; 0 while too little is known."""
+        if not self._samples:
+            return 0.0
+        (begun, first), (ended, last) = self._samples[0], self._samples[-1]
+        return (last - first) / (ended - begun) if ended - begun >= _SHORTEST else 0.0
+
+    def left(self) -> float | None:
+        """Seconds until all chunks are extracted: those of documents that were not cut yet will be as many as
+        of those that were. None while it is not known how many documents will come, or how fast it goes.
+        """
+        rate = self.rate()
+        if self.documents is None or not rate:
+            return None
+        to_come = max(0, self.documents - len(self._seen)) * (self.total - self._known) / len(self._seen)
+        return (self.total - self.done + to_come) / rate
+
+
 class IngestProgress:
     """Shows events of an ingest: how many chunks are extracted and documents done, how fast, for how long yet.
 
     `documents` is how many will come, where that is known. With `quiet` nothing is shown but on a terminal.
     """
 
-    def __init__(self, console: Console, documents: int | None, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        documents: int | None,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._lines = not console.is_terminal and not quiet
         self._bars = Progress(
             TextColumn("{task.description:>9}"),
             BarColumn(),
             MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[pace]}", style="dim"),
             TextColumn("{task.fields[note]}", style="yellow"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._chunk_bar = self._bars.add_task("chunks", total=None, note="")
-        self._document_bar = self._bars.add_task("documents", total=documents, note="")
-        self._documents = documents
-        self._settled = self._failed = 0
-        self._chunks: dict[str, tuple[int, int]] = {}
-        self._done = self._total = 0
-        self._started = self._told = time.monotonic()
+        self._chunk_bar = self._bars.add_task("chunks", total=None, note="", pace="", visible=False)
+        self._document_bar = self._bars.add_task("documents", total=documents, note="", pace="")
+        self._pace = Pace(documents)
+        self._counts = {"committed": 0, "failed": 0, "unchanged": 0}
+        self._clock = clock
+        self._told = clock()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -77,43 +131,64 @@ class IngestProgress:
         """Leave the bars as they are; a terminal shows those of one progress at a time."""
         self._bars.stop()
 
+    def expect(self, documents: int) -> None:
+        """Say how many documents will come, once that is known."""
+        self._pace.documents = documents
+
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        id_ = event.document_id or ""
+        id_, now = event.document_id or "", self._clock()
         if event.kind in ("chunked", "extracted"):
-            self._count(id_, event.done, event.total or 0)
-        elif event.kind in _SETTLED:
-            _, total = self._chunks.get(id_, (0, 0))
-            self._count(id_, total, total)
-            self._settled += 1
-            self._failed += event.kind == "failed"
-        self._show()
+            self._pace.count(id_, event.done, event.total or 0, known=event.kind == "chunked", now=now)
+        elif event.kind in self._counts:
+            chunks = self._pace.chunks_of(id_)
+            self._pace.count(id_, chunks, chunks, known=True, now=now)
+            self._counts[event.kind] += 1
+            if event.total is not None:
+                self._pace.documents = event.total
+        self._show(now)
 
-    def _count(self, id_: str, done: int, total: int) -> None:
-        done_before, total_before = self._chunks.get(id_, (0, 0))
-        self._chunks[id_] = (done, total)
-        self._done += done - done_before
-        self._total += total - total_before
-
-    def _show(self) -> None:
-        note = f"{self._failed} failed" if self._failed else ""
-        self._bars.update(self._chunk_bar, completed=self._done, total=self._total)
-        self._bars.update(self._document_bar, completed=self._settled, note=note)
-        now = time.monotonic()
+    def _show(self, now: float) -> None:
+        pace, settled = self._pace, sum(self._counts.values())
+        speed = ", ".join(self._speed())
+        self._bars.update(
+            self._chunk_bar, completed=pace.done, total=pace.total, visible=bool(pace.total), pace=speed
+        )
+        note = ", ".join(self._notes())
+        self._bars.update(self._document_bar, completed=settled, total=pace.documents, note=note)
         if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
-            self._console.print(self._line(now - self._started))
+            self._console.print(self._line(settled))
 
-    def _line(self, seconds: float) -> str:
-        of = "" if self._documents is None else f" of {self._documents}"
-        parts = [f"{self._settled}{of} documents, {self._done} of {self._total} chunks"]
-        rate = self._done / seconds
-        parts.append(f"{rate:.1f} chunks/s")
-        if rate and self._total > self._done:
-            parts.append(f"about {(self._total - self._done) / rate:.0f} s left")
-        if self._failed:
-            parts.append(f"{self._failed} failed")
-        return ", ".join(parts)
+    def _line(self, settled: int) -> str:
+        pace = self._pace
+        of = "" if pace.documents is None else f" of {pace.documents:,}"
+        parts = [f"{settled:,}{of} documents"]
+        if pace.total:
+            parts += [f"{pace.done:,} of {pace.total:,} chunks", *self._speed()]
+        return ", ".join([*parts, *self._notes()])
+
+    def _speed(self) -> list[str]:
+        pace = self._pace
+        if pace.total and pace.done == pace.total:
+            return ["embedding and writing"]
+        rate, left = pace.rate(), pace.left()
+        told = [f"{rate:.1f} chunks/s"] if rate else []
+        return told if left is None else [*told, f"about {_duration(left)} left"]
+
+    def _notes(self) -> list[str]:
+        return [f"{self._counts[kind]:,} {kind}" for kind in ("unchanged", "failed") if self._counts[kind]]
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> _duration(40.2), _duration(600), _duration(9000)
+    ('40 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class QuestionProgress:
@@ -155,3 +230,44 @@ class QuestionProgress:
         if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             self._console.print(f"{arm}: {done} of {total} questions")
+
+
+class RowProgress:
+    """Shows how many rows have the vectors of another embedder.
+
+    With `quiet` nothing is shown but on a terminal.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._lines = not console.is_terminal and not quiet
+        self._bars = Progress(
+            TextColumn("embedding"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._bars.add_task("rows", total=None)
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind != "embedding":
+            return
+        self._bars.update(self._bar, completed=event.done, total=event.total)
+        now = time.monotonic()
+        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            self._console.print(f"{event.done:,} of {event.total or 0:,} rows embedded")

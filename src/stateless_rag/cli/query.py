@@ -10,80 +10,93 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stateless_rag.checks import shown
-from stateless_rag.cli.engines import open_engine
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
-from stateless_rag.cli.output import Output, jsonable, short_source
+from stateless_rag.cli.options import Exit
+from stateless_rag.cli.output import Output, short_source
+from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import InvalidInput, StatelessRagError
 from stateless_rag.types import Answer
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
-    from stateless_rag.types import Passage, Reference
+    from stateless_rag.types import Passage, Reference, Unsupported
 
-__all__ = ["metadata_filter", "passage_lines", "query", "reference_line"]
+__all__ = ["ChunkTopK", "TopK", "Where", "metadata_filter", "passage_lines", "query", "reference_line"]
 
+TopK = Annotated[int, typer.Option("--top-k", min=1, help="How many entities and relations are looked up.")]
+ChunkTopK = Annotated[int, typer.Option("--chunk-top-k", min=1, help="How many passages are kept at most.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        help='Only documents whose metadata meets this filter, in JSON: \'{"year": {"gte": 1990}}\'.',
+    ),
+]
 _EXCERPT, _PASSAGES = 320, 5
 
 
+@placed()
 def query(
-    context: typer.Context,
+    place: Place,
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     mode: Annotated[
         str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, walk, mix or bypass.")
     ] = "mix",
-    top_k: Annotated[
-        int, typer.Option("--top-k", min=1, help="How many entities and relations are looked up.")
-    ] = 40,
-    chunk_top_k: Annotated[
-        int, typer.Option("--chunk-top-k", min=1, help="How many passages are kept at most.")
-    ] = 20,
+    top_k: TopK = 40,
+    chunk_top_k: ChunkTopK = 20,
     only_context: Annotated[
         bool, typer.Option("--only-context", help="Print what an LLM would be given, and ask none.")
     ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the answer as it comes; with --json, as JSON lines.")
     ] = False,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--where",
-            help='Only documents whose metadata meets this filter, in JSON: \'{"year": {"gte": 1990}}\'.',
-        ),
-    ] = None,
+    where: Where = None,
     trace: Annotated[
         bool, typer.Option("--trace", help="With --json: how it came about, prompt and dropped passages too.")
     ] = False,
-    workspace: Workspace = None,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Answer a question from a workspace, with references."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
+    output = place.output
     options: dict[str, Any] = {"mode": mode, "top_k": top_k, "chunk_top_k": chunk_top_k}
     options["only_context"] = only_context
 
-    async def command() -> Exit:
+    async def work() -> tuple[Answer, bool]:
         options["metadata_filter"] = metadata_filter(where)
-        async with open_engine(chosen, create=False, note=output.note) as engine:
+        async with place.engine() as engine:
             # Without an LLM there is nothing that comes piece by piece.
             streamed = stream and (
-                as_json or (engine.context.llm_for("answer") is not None and not only_context)
+                output.as_json or (engine.context.llm_for("answer") is not None and not only_context)
             )
             if streamed:
-                answer = await _stream(engine, output, question, options, trace=trace)
-            else:
-                answer = await engine.query(question, **options)
-        if as_json and not streamed:
-            output.json(_told(answer, trace=trace))
-        elif not as_json:
-            _show(output, answer, streamed=streamed, plain=only_context)
-        for step in answer.degraded:
+                return await _stream(engine, output, question, options), True
+            return await engine.query(question, **options), False
+
+    def verdict(found: tuple[Answer, bool]) -> Exit:
+        for step in found[0].degraded:
             if not step.startswith("answer: no LLM"):
                 output.note(f"note: {step}")
-        return Exit.NOTHING_FOUND if answer.no_context else Exit.OK
+        for named in found[0].unsupported:
+            output.note(f"note: {_unsupported(named)}")
+        return Exit.NOTHING_FOUND if found[0].no_context else Exit.OK
 
-    execute(output, command)
+    place.run(
+        work,
+        lambda found: _show(output, found[0], streamed=found[1], plain=only_context),
+        as_json=lambda found: _as_json(found[0], streamed=found[1], trace=trace),
+        verdict=verdict,
+    )
+
+
+def _unsupported(named: Unsupported) -> str:
+    """What the answer names in vain, as a note."""
+    if named.kind == "reference":
+        return f"there is no reference {named.text}; it was taken out of the answer"
+    return f"no passage has the words {shown(named.text)}"
+
+
+def _as_json(answer: Answer, *, streamed: bool, trace: bool) -> Any:
+    """The answer as JSON; of a stream it is the last line, after the pieces."""
+    told = _told(answer, trace=trace)
+    return {"answer": told} if streamed else told
 
 
 def metadata_filter(where: str | None) -> Any:
@@ -106,9 +119,7 @@ def _told(answer: Answer, *, trace: bool) -> Answer:
     return answer if trace else answer.replace(retrieval=replace(answer.retrieval, trace=None))
 
 
-async def _stream(
-    engine: Engine, output: Output, question: str, options: dict[str, Any], *, trace: bool
-) -> Answer:
+async def _stream(engine: Engine, output: Output, question: str, options: dict[str, Any]) -> Answer:
     last: Answer | None = None
     async with aclosing(engine.stream(question, **options)) as pieces:
         async for piece in pieces:
@@ -120,9 +131,7 @@ async def _stream(
                 output.piece(piece)
     if last is None:
         raise StatelessRagError("the answer broke off; ask again")
-    if output.as_json:
-        output.json({"answer": jsonable(_told(last, trace=trace))})
-    else:
+    if not output.as_json:
         output.piece("\n")
     return last
 

@@ -87,7 +87,7 @@ def create_workspace(
     async def command() -> Exit:
         async with open_store(chosen, create=True) as store:
             if name in await store.names():
-                raise InvalidInput(f"workspace {name!r} is there already; choose another name")
+                raise StoreError(f"workspace {name!r} is there already; choose another name")
         async with open_engine(chosen, create=True, note=output.note, settings=settings) as engine:
             info = await engine.describe()
         if as_json:
@@ -134,16 +134,21 @@ def _row(info: WorkspaceInfo) -> tuple[str, ...]:
     return (info.name, *map(str, counts), size(info.bytes), info.embedder or "–")
 
 
+def _embedder(info: WorkspaceInfo) -> str:
+    told = f"{info.embedder or '–'}, dimension {info.dimension or 'not known yet'}"
+    return told if info.reembedding is None else f"{told}; a change to {info.reembedding} is not complete"
+
+
 def _facts(info: WorkspaceInfo) -> list[tuple[str, str]]:
     documents = ", ".join(f"{count} {state}" for state, count in info.documents.items() if count) or "none"
     generations = ", ".join(f"{count} by {name}" for name, count in info.generations.items())
     return [
         ("name", info.name),
-        ("documents", documents),
+        ("documents", f"{documents} ({info.disabled} of them disabled)" if info.disabled else documents),
         ("chunks", f"{info.chunks}" + (f" ({generations})" if generations else "")),
         ("entities", str(info.entities)),
         ("relations", str(info.relations)),
-        ("embedder", f"{info.embedder or '–'}, dimension {info.dimension or 'not known yet'}"),
+        ("embedder", _embedder(info)),
         ("tokenizer", info.tokenizer or "–"),
         ("names", info.key_policy),
         ("placement", info.placement),

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateless_rag.checks import identifier, instance, optional
 from stateless_rag.context import Meter
 from stateless_rag.engine.core import Core
 from stateless_rag.errors import InvalidInput
 from stateless_rag.limits import Priority
+from stateless_rag.protocols import Charge
+from stateless_rag.providers import HashingEmbedder
 from stateless_rag.settings import QueryOptions
-from stateless_rag.types import Answer, Explanation, Retrieval
+from stateless_rag.types import Answer, Explanation, Retrieval, Usage
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
+    from stateless_rag.protocols import Journal, JournalEntry, LLMReply, Snapshot, Vectors
+    from stateless_rag.retrieval.retrieve import Read
 
 __all__ = ["Asking"]
+
+Result = TypeVar("Result")
+
+
+class _Reembedded(Exception):
+    """The snapshot's vectors are of another embedder than the question's."""
+
+
+class _Uncharged:
+    """Implements `Journal`: keeps replies in another one without their costs, of which the ledger is told apart."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.flights = journal.flights
+
+    async def get(self, digest: str) -> LLMReply | None:
+        """The reply that is kept."""
+        return await self._journal.get(digest)
+
+    async def put(self, entry: JournalEntry) -> None:
+        """Keep a reply."""
+        await self._journal.put(replace(entry, usage=Usage()))
+
+    async def get_vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
+        """As `get`."""
+        return await self._journal.get_vectors(digests)
+
+    async def put_vectors(self, vectors: Mapping[str, Vectors], entry_usage: Usage, model: str) -> None:
+        """Keep vectors."""
+        await self._journal.put_vectors(vectors, entry_usage, model)
 
 
 class Asking(Core):
@@ -33,9 +68,10 @@ class Asking(Core):
         """
         from stateless_rag.retrieval.answer import answer
 
-        self._check()
-        chosen, workspace = self._options(options, changes), self._workspace
-        return await answer(self._asking(), workspace.read, question, chosen, cache=workspace.journal)
+        chosen, journal = self._options(options, changes), _Uncharged(self._workspace.journal)
+        return await self._settled(
+            lambda context: answer(context, self._read(context), question, chosen, cache=journal)
+        )
 
     async def stream(
         self, question: str, *, options: QueryOptions | None = None, **changes: Any
@@ -43,12 +79,19 @@ class Asking(Core):
         """As `query`, but yields the text piece by piece as it comes, and last the Answer with its references."""
         from stateless_rag.retrieval.answer import stream_answer
 
-        self._check()
-        chosen, workspace = self._options(options, changes), self._workspace
-        pieces = stream_answer(self._asking(), workspace.read, question, chosen, cache=workspace.journal)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        chosen, journal = self._options(options, changes), _Uncharged(self._workspace.journal)
+        while True:
+            context = self._asking()
+            pieces = stream_answer(context, self._read(context), question, chosen, cache=journal)
+            try:
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+            except _Reembedded:  # all is looked up before the first piece
+                continue
+            finally:
+                self._charge(context)
+            return
 
     async def retrieve(
         self, question: str, *, options: QueryOptions | None = None, **changes: Any
@@ -61,9 +104,10 @@ class Asking(Core):
         """
         from stateless_rag.retrieval.retrieve import retrieve
 
-        self._check()
-        context = self._asking().without_llm()
-        return await retrieve(context, self._workspace.read, question, self._options(options, changes))
+        chosen = self._options(options, changes)
+        return await self._settled(
+            lambda context: retrieve(context.without_llm(), self._read(context), question, chosen)
+        )
 
     async def explain(
         self,
@@ -80,13 +124,58 @@ class Asking(Core):
         """
         from stateless_rag.retrieval.explain import explain
 
-        self._check()
         wanted = optional("expect", expect, identifier)
         chosen = self._options(options, changes)
-        return await explain(self._asking(), self._workspace.read, question, chosen, wanted)
+        return await self._settled(
+            lambda context: explain(context, self._read(context), question, chosen, wanted)
+        )
+
+    async def _settled(self, ask: Callable[[Context], Awaitable[Result]]) -> Result:
+        """Ask once more if the workspace was changed to another embedder after the question was embedded."""
+        while True:
+            context = self._asking()
+            try:
+                return await ask(context)
+            except _Reembedded:
+                continue
+            finally:
+                self._charge(context)
+
+    def _read(self, context: Context) -> Read:
+        """How snapshots are read whose vectors the context's embedder has made."""
+        model, workspace = context.embedder.model, self._workspace
+
+        async def read(query: Callable[[Snapshot], Result]) -> Result:
+            def checked(snapshot: Snapshot) -> Result:
+                if snapshot.embedder not in (None, model):
+                    raise _Reembedded
+                return query(snapshot)
+
+            return await workspace.read(checked)
+
+        return read
 
     def _asking(self) -> Context:
-        return self._context.derive(meter=Meter(), priority=Priority.QUERY)
+        self._check()
+        name = self._context.trace_id or f"trace-{secrets.token_hex(8)}"
+        return self._context.derive(meter=Meter(Meter()), priority=Priority.QUERY, trace_id=name)
+
+    def _charge(self, context: Context) -> None:
+        """Note what a question has cost so far, also one that failed. What the built-in embedder does is free."""
+        paid = context.meter.into or context.meter
+        built_in = isinstance(context.embedder, HashingEmbedder)
+        charges = [
+            Charge(
+                purpose=purpose,
+                model=context.model_for(purpose),
+                usage=used,
+                query=context.trace_id or "",
+                texts=used.calls if purpose == "embed_query" else 0,
+            )
+            for purpose, used in paid.totals().items()
+            if used.calls and not (built_in and purpose == "embed_query")
+        ]
+        self._workspace.ledger.charge(charges)
 
     def _options(self, options: QueryOptions | None, changes: Mapping[str, Any]) -> QueryOptions:
         unknown = changes.keys() - QueryOptions.__dataclass_fields__.keys()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stateless_rag.errors import StoreClosed
+from stateless_rag.workspace_settings import FIXED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stateless_rag.context import Context
+    from stateless_rag.identity import Fit
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 
@@ -18,10 +22,19 @@ __all__ = ["Core"]
 
 
 class Core:
-    """An open workspace of a store."""
+    """An open workspace of a store. `fit` makes the context for what is recorded of the workspace."""
 
-    def __init__(self, context: Context, store: Store, workspace: DuckWorkspace, *, owns_store: bool) -> None:
-        self._context = context
+    def __init__(
+        self,
+        fit: Fit,
+        store: Store,
+        workspace: DuckWorkspace,
+        *,
+        owns_store: bool,
+    ) -> None:
+        self._fit = fit
+        self._fitted_to = _decides(workspace.record.info)
+        self._context = fit(workspace.record.info)
         self._store = store
         self._workspace = workspace
         self._owns_store = owns_store
@@ -36,20 +49,37 @@ class Core:
         the engine is still doing ends with StoreClosed then. May be called twice; whoever calls it returns
         when that is done.
         """
-        self._closed = True
-        with self._closing:  # threads may close it at once, and it has one use of the workspace to give back
-            if self._released is None:
-                self._released = self._store.release(self._workspace)
+        released = self._release()
         try:
-            await asyncio.shield(asyncio.wrap_future(self._released))
+            await asyncio.shield(asyncio.wrap_future(released))
         finally:
             if self._owns_store:  # also for who is cancelled meanwhile: the root must not stay locked
                 await self._store.close()
 
+    def close_now(self) -> None:
+        """As `close`, for threads without a loop; does not wait until the memory is freed."""
+        self._release()
+        if self._owns_store:
+            self._store.close_now()
+
+    def _release(self) -> Future[None]:
+        self._closed = True
+        with self._closing:  # threads may close it at once, and it has one use of the workspace to give back
+            if self._released is None:
+                self._released = self._store.release(self._workspace)
+            return self._released
+
     @property
     def context(self) -> Context:
-        """What the engine gives to the stages."""
+        """What the engine gives to the stages, with the workspace's settings as they are now."""
+        self._follow()
         return self._context
+
+    @property
+    def workspace(self) -> DuckWorkspace:
+        """What the engine reads and writes, for those who do as it does: exports, imports, façades."""
+        self._check()
+        return self._workspace
 
     @property
     def name(self) -> str:
@@ -65,3 +95,17 @@ class Core:
         if self._closed:
             raise StoreClosed(f"the engine on workspace {self.name!r} is closed; open it again")
         self._workspace.check()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Take note of settings of the workspace that were changed, by whatever engine."""
+        info = self._workspace.record.info
+        if _decides(info) != self._fitted_to:
+            self._fit.embedder = self._workspace.reembedding.following(self._context.embedder)
+            self._context = self._fit(info)
+            self._fitted_to = _decides(info)
+
+
+def _decides(info: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a workspace's record decides on the context."""
+    return (info.get("settings"), info.get("embedder"), *map(info.get, FIXED))

@@ -88,11 +88,11 @@ class Curating(Core):
         *,
         keywords: Collection[str] | str | None = None,
         description: str | None = None,
-        weight: int | None = None,
+        weight: float | None = None,
     ) -> Curated:
         """Relate two entities; the relation keeps both, also when no document mentions them any more.
 
-        Without a `weight` it is the number of chunks that state the relation.
+        Without a `weight` it is the number of chunks that state the relation (or what they say that it weighs).
         """
         self._check()
         return await curating.create_relation(
@@ -112,7 +112,7 @@ class Curating(Core):
         *,
         keywords: Collection[str] | str | None = None,
         description: str | None = None,
-        weight: int | None = None,
+        weight: float | None = None,
     ) -> Curated:
         """Give a relation other keywords, another description or another weight. Its direction stays."""
         self._check()

@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.checks import flag, path
+from stateless_rag.checks import callback, flag, optional, path
 from stateless_rag.context import Clock, Context
 from stateless_rag.engine.asking import Asking
+from stateless_rag.engine.caring import Caring
 from stateless_rag.engine.changing import Changing
+from stateless_rag.engine.configuring import Configuring
+from stateless_rag.engine.costing import Costing
 from stateless_rag.engine.curating import Curating
 from stateless_rag.engine.ingesting import Ingesting
 from stateless_rag.engine.looking import Looking
+from stateless_rag.engine.maintaining import Maintaining
 from stateless_rag.engine.moving import Moving
-from stateless_rag.identity import made_with, require_match
+from stateless_rag.engine.trusting import Trusting
+from stateless_rag.identity import Fit, made_with
 from stateless_rag.limits import Limits
 from stateless_rag.opening import Opening
 from stateless_rag.prompts import Prompts
@@ -27,7 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 
-class Engine(Ingesting, Changing, Curating, Asking, Looking, Moving):
+class Engine(
+    Ingesting,
+    Changing,
+    Curating,
+    Asking,
+    Looking,
+    Moving,
+    Configuring,
+    Maintaining,
+    Caring,
+    Costing,
+    Trusting,
+):
     """One workspace, ready to take documents in and to answer questions.
 
     Get one by `await Engine.open(…)` or `async with Engine.open(…) as engine`; there is no other way. Any
@@ -43,6 +60,7 @@ class Engine(Ingesting, Changing, Curating, Asking, Looking, Moving):
         settings: Settings | None = None,
         llm: LLM | Callable[..., Any] | None = None,
         roles: Mapping[str, LLM | Callable[..., Any]] | None = None,
+        models: Callable[[str], LLM | Callable[..., Any]] | None = None,
         embedder: Embedder | Callable[..., Any] | None = None,
         reranker: Reranker | Callable[..., Any] | None = None,
         tokenizer: Tokenizer | None = None,
@@ -58,11 +76,15 @@ class Engine(Ingesting, Changing, Curating, Asking, Looking, Moving):
         Without an `llm` the built-in extractor works and answers are passages; without an `embedder` the
         built-in hashing embedder does; without a `tokenizer`, that of the store counts, which all its engines
         share. Providers may be any async callables. `roles` gives other
-        LLMs than `llm` to some work: extract, summarize, keywords, answer. Engines may share `limits`.
+        LLMs than `llm` to some work: extract, summarize, keywords, answer; `models` makes the LLM of a name, once,
+        for models that the workspace's settings name for such work. Engines may share `limits`.
+        What `settings` and `prompts` say otherwise than by default holds for this engine, and is kept with a
+        workspace that is created; the rest is as the workspace's settings say (`configure`).
         A workspace that does not exist is created, unless `create` is false (WorkspaceNotFound). Raises
         StoreLocked if another store owns the root, and WorkspaceMismatch if the workspace was written with
         another embedder, tokenizer or key policy.
         """
+        optional("models", models, callback)
         context = Context.create(
             llm=llm,
             roles=roles,
@@ -81,28 +103,28 @@ class Engine(Ingesting, Changing, Curating, Asking, Looking, Moving):
         shared = tokenizer is None
 
         async def enter() -> Engine:
-            return await _open(context, store, workspace, create=create, shared_tokenizer=shared)
+            fit = Fit(context, models, extracts=extractor is not None)
+            return await _open(fit, store, workspace, create=create, shared_tokenizer=shared)
 
         return Opening(enter, lambda engine: engine.close())
 
 
 async def _open(
-    context: Context, store: Store | str | Path, name: str, *, create: bool, shared_tokenizer: bool
+    fit: Fit, store: Store | str | Path, name: str, *, create: bool, shared_tokenizer: bool
 ) -> Engine:
     from stateless_rag.stores.duckdb.store import Store
 
     owns = not isinstance(store, Store)
     opened = store if isinstance(store, Store) else await Store.open(path("store", store))
     if shared_tokenizer:
-        context = context.derive(tokenizer=opened.tokenizer)
+        fit.context = fit.context.derive(tokenizer=opened.tokenizer)
     workspace = None
     try:
-        workspace = await opened.workspace(name, create=made_with(context) if create else None)
-        require_match(name, workspace.record.info, context)
+        workspace = await opened.workspace(name, create=made_with(fit.context) if create else None)
+        return Engine(fit, opened, workspace, owns_store=owns)
     except BaseException:
         if workspace is not None:
             opened.release(workspace)
         if owns:
             await opened.close()
         raise
-    return Engine(context, opened, workspace, owns_store=owns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import flag, identifier, identifiers, instance, number, optional
 from stateless_rag.context import Meter
-from stateless_rag.custom import chunked_document, graph_documents, require_room
+from stateless_rag.custom import chunked_document, graph_documents, require_room, same_document
 from stateless_rag.engine.core import Core
 from stateless_rag.ingest import Documents, Ingest, groups_of, new_tracking_id, submit
 from stateless_rag.ingest.commits import CANCELLED
@@ -17,10 +17,12 @@ from stateless_rag.limits import Priority
 from stateless_rag.types import Event, InsertReport, Status
 
 if TYPE_CHECKING:
-    from stateless_rag.protocols import Claim, Observer
-    from stateless_rag.types import DocumentStatus, GivenDocument
+    from stateless_rag.protocols import Basis, Claim, Observer
+    from stateless_rag.types import Chunk, Document, DocumentStatus, GivenDocument
 
 __all__ = ["Ingesting"]
+
+_RESUBMITTED = 64  # documents whose texts are read in one go
 
 
 class Ingesting(Core):
@@ -132,10 +134,19 @@ class Ingesting(Core):
 
         return await ingest.run(claims())
 
-    async def resume(self, ids: Collection[str] | str | None = None) -> InsertReport:
-        """Ingest what is pending or has failed (or those of `ids`); only what is missing is paid for."""
+    async def resume(
+        self, ids: Collection[str] | str | None = None, *, truncated: bool = False
+    ) -> InsertReport:
+        """Ingest what is pending or has failed (or those of `ids`); only what is missing is paid for.
+
+        With `truncated` the LLM is asked again for the chunks of which it was cut off by the token limit (of which
+        `DocumentStatus.truncated` tells): a larger `ExtractSettings.max_tokens` may help. Until the new reply
+        is there, what the old one said counts.
+        """
         wanted = optional("ids", ids, identifiers)
-        ingest = self._ingest(None)
+        ingest = self._ingest(None, renew_truncated=flag("truncated", truncated))
+        if truncated:
+            await self._submit_truncated(wanted)
         tried: set[int] = set()
 
         async def claims() -> AsyncGenerator[Sequence[Claim]]:
@@ -145,15 +156,41 @@ class Ingesting(Core):
 
         return await ingest.run(claims())
 
-    async def retry(self, ids: Collection[str] | str | None = None) -> InsertReport:
-        """Ingest again what has failed or was cancelled (or those of `ids`); only what is missing is paid for."""
-        self._check()
-        wanted = optional("ids", ids, identifiers)
-        statuses = await (self._workspace.documents() if wanted is None else self._statuses(wanted))
-        return await self.resume([each.id for each in statuses if each.status is Status.FAILED])
+    async def retry(
+        self, ids: Collection[str] | str | None = None, *, truncated: bool = False
+    ) -> InsertReport:
+        """Ingest again what has failed or was cancelled (or those of `ids`); only what is missing is paid for.
 
-    async def _statuses(self, ids: Collection[str]) -> list[DocumentStatus]:
+        `truncated` as in `resume`.
+        """
+        self._check()
+        flag("truncated", truncated)
+        statuses = await self._statuses(optional("ids", ids, identifiers))
+        failed = {each.id for each in statuses if each.status is Status.FAILED}
+        cut = {each.id for each in statuses if truncated and each.truncated}
+        return await self.resume(failed | cut, truncated=truncated)
+
+    async def _statuses(self, ids: Collection[str] | None) -> list[DocumentStatus]:
+        if ids is None:
+            return await self._workspace.documents()
         return list((await self._workspace.statuses(ids)).values())
+
+    async def _submit_truncated(self, wanted: Collection[str] | None) -> None:
+        """Submit committed documents once more of which a chunk is truncated, unless something of them is pending."""
+        statuses = await self._statuses(wanted)
+        ids = [each.id for each in statuses if each.truncated and each.status is Status.PROCESSED]
+        tracking_id = new_tracking_id()
+
+        def read(basis: Basis) -> list[Document]:
+            chunks: dict[str, list[Chunk]] = {}
+            for row in basis.chunk_rows(group):
+                chunks.setdefault(row.chunk.document_id, []).append(row.chunk)
+            return [same_document(row, chunks[id_]) for id_, row in basis.document_rows(group).items()]
+
+        for start in range(0, len(ids), _RESUBMITTED):
+            group = ids[start : start + _RESUBMITTED]
+            documents = await self._workspace.read_basis(read)
+            await submit(self._workspace, documents, tracking_id, claimed=False)
 
     async def cancel(
         self, ids: Collection[str] | str | None = None, *, tracking_id: str | None = None
@@ -177,7 +214,12 @@ class Ingesting(Core):
         return await ingest.insert(documents)
 
     def _ingest(
-        self, tracking_id: str | None, observer: Observer | None = None, *, keep: int | None = None
+        self,
+        tracking_id: str | None,
+        observer: Observer | None = None,
+        *,
+        keep: int | None = None,
+        renew_truncated: bool = False,
     ) -> Ingest:
         self._check()
         context = self._context.derive(
@@ -185,6 +227,7 @@ class Ingesting(Core):
             journal=self._workspace.journal,
             observer=observer or self._context.observer,
             priority=Priority.INGEST,
+            renew_truncated=renew_truncated,
         )
         return Ingest(context, self._workspace, _tracking_id(tracking_id), keep=keep)
 

@@ -26,7 +26,6 @@ from stateless_rag.types import (
     Neighbour,
     Status,
     Subgraph,
-    Usage,
 )
 
 if TYPE_CHECKING:
@@ -166,8 +165,3 @@ class Looking(Core):
         """
         self._check()
         return await self._workspace.read(whole_graph)
-
-    async def costs(self) -> Mapping[str, Usage]:
-        """What was paid so far to build the workspace, and for answers that are kept, by purpose."""
-        self._check()
-        return await self._workspace.costs()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.evaluation.bm25 import BM25
+from stateless_rag.evaluation.corpus import WordsOnly
 from stateless_rag.evaluation.metrics import DEPTH
 from stateless_rag.providers.cooccurrence import builtin_keywords
-from stateless_rag.retrieval.render import context_text, references_of
 from stateless_rag.settings import QueryOptions
-from stateless_rag.types import Keywords, Mode, Passage
+from stateless_rag.types import Keywords, Mode
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
     from stateless_rag.engine import Engine
+    from stateless_rag.evaluation.corpus import Corpus
     from stateless_rag.evaluation.dataset import Dataset, Question
     from stateless_rag.evaluation.embedding import MeasuredEmbedder
     from stateless_rag.types import Retrieval
@@ -28,7 +29,7 @@ __all__ = [
     "EngineArm",
     "Outcome",
     "RecordedArm",
-    "WordsArm",
+    "ask",
     "chosen_modes",
     "engine_arms",
     "keywords_of",
@@ -36,8 +37,10 @@ __all__ = [
 ]
 
 YARDSTICKS = ("dense", "bm25")
-"""The arms that are always there: the nearest passages by cosine, and the best by BM25."""
+"""The arms that are always there: the nearest passages by cosine, and the best by the engine's own search by words."""
 
+_ROOM = 10_000_000  # tokens: a ranking is measured to its end, also where ten passages fit no context
+_FURTHER = 5
 _NOT_LLM = frozenset({"embed", "embed_query", "rerank"})
 
 
@@ -68,7 +71,7 @@ class Arm(Protocol):
 
 
 def keywords_of(question: Question) -> Keywords:
-    """The question's keywords: those of its file, else those of the built-in reader. All arms get the same."""
+    """The question's keywords: those of its file, else those that the built-in reader finds, as the engine does."""
     if question.high_level or question.low_level:
         return Keywords(high_level=question.high_level, low_level=question.low_level)
     return builtin_keywords(question.text)
@@ -99,14 +102,28 @@ def chosen_modes(names: Sequence[str] = ()) -> tuple[str, ...]:
     return wanted if names else modes
 
 
-def engine_arms(
-    engine: Engine, embedder: MeasuredEmbedder, dataset: Dataset, modes: Sequence[str]
+async def engine_arms(
+    corpus: Corpus, engine: Engine, embedder: MeasuredEmbedder, modes: Sequence[str], stack: AsyncExitStack
 ) -> list[Arm]:
-    """The modes and the yardsticks on an engine that holds the dataset's corpus."""
-    arms: list[Arm] = [EngineArm(engine, embedder, mode, {"mode": mode}) for mode in modes]
-    arms.append(EngineArm(engine, embedder, "dense", {"mode": "naive", "min_similarity": -1.0}))
-    arms.append(WordsArm(dataset, engine.context.tokenizer.count))
-    return arms
+    """The modes and the yardsticks on the workspace that holds a corpus; `stack` closes what they need."""
+    words = await stack.enter_async_context(corpus.engine(embedder=WordsOnly(embedder)))
+    by_words = {"mode": "naive", "on_provider_error": "degrade"}
+    return [
+        *(EngineArm(engine, embedder, mode, {"mode": mode}) for mode in modes),
+        EngineArm(engine, embedder, "dense", {"mode": "naive", "min_similarity": -1.0}),
+        EngineArm(words, embedder, "bm25", by_words),
+    ]
+
+
+async def ask(arm: Arm, dataset: Dataset, tell: Callable[[str, int, int], None]) -> list[Outcome]:
+    """Ask all questions of an arm, one after the other; `tell` is told the arm, how many are answered, of how many."""
+    questions = dataset.questions
+    await arm.ask(questions[0])  # what is built on first use is not part of any question's time
+    outcomes = []
+    for done, question in enumerate(questions, start=1):
+        outcomes.append(await arm.ask(question))
+        tell(arm.name, done, len(questions))
+    return outcomes
 
 
 class EngineArm:
@@ -118,7 +135,7 @@ class EngineArm:
         self._engine = engine
         self._embedder = embedder
         self._name = name
-        self._options = QueryOptions(chunk_top_k=DEPTH, **options)
+        self._options = QueryOptions(chunk_top_k=DEPTH, max_total_tokens=_ROOM, **options)
 
     @property
     def name(self) -> str:
@@ -127,18 +144,26 @@ class EngineArm:
 
     async def ask(self, question: Question) -> Outcome:
         """As the protocol says."""
-        words = keywords_of(question)
         clock, waited = self._engine.context.clock.monotonic, self._embedder.waited
         started = clock()
-        found = await self._engine.retrieve(
-            question.text,
-            options=self._options,
-            high_level_keywords=words.high_level,
-            low_level_keywords=words.low_level,
-        )
+        found = await self._retrieve(question, self._options)
         embedding = (self._embedder.waited - waited) * 1000
         ms = max(0.0, (clock() - started) * 1000 - embedding)
-        return _outcome(found, ms, embedding, self._engine.context.tokenizer.count)
+        outcome = _outcome(found, ms, embedding, self._engine.context.tokenizer.count)
+        if len(outcome.ranked) == DEPTH or len(found.passages) < DEPTH:
+            return outcome
+        # Several passages are of one document: what comes after them counts, but not in time and tokens.
+        more = await self._retrieve(question, replace(self._options, chunk_top_k=DEPTH * _FURTHER))
+        ranked = dict.fromkeys((*outcome.ranked, *(passage.document_id for passage in more.passages)))
+        return replace(outcome, ranked=tuple(ranked)[:DEPTH])
+
+    async def _retrieve(self, question: Question, options: QueryOptions) -> Retrieval:
+        return await self._engine.retrieve(
+            question.text,
+            options=options,
+            high_level_keywords=question.high_level,
+            low_level_keywords=question.low_level,
+        )
 
 
 def _outcome(found: Retrieval, ms: float, embedding: float, count: Callable[[str], int]) -> Outcome:
@@ -153,52 +178,6 @@ def _outcome(found: Retrieval, ms: float, embedding: float, count: Callable[[str
         context_tokens=count(found.context),
         llm_calls=sum(usage.calls for purpose, usage in found.usage.items() if purpose not in _NOT_LLM),
     )
-
-
-class WordsArm:
-    """BM25 over the dataset's passages, in memory."""
-
-    def __init__(
-        self, dataset: Dataset, count: Callable[[str], int], clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self._corpus = dataset.corpus
-        self._index = BM25([item.passage for item in dataset.corpus])
-        self._count = count
-        self._clock = clock
-
-    @property
-    def name(self) -> str:
-        """Of the yardstick."""
-        return "bm25"
-
-    async def ask(self, question: Question) -> Outcome:
-        """As the protocol says. The context is the one that the naive mode would make of its passages."""
-        started = self._clock()
-        hits = self._index.search(question.text, DEPTH)
-        ms = (self._clock() - started) * 1000
-        passages = [self._passage(place, score) for place, score in hits]
-        context = context_text((), (), passages, references_of(passages), graph=False) if passages else ""
-        return Outcome(
-            ranked=tuple(passage.document_id for passage in passages),
-            ms=ms,
-            steps={"search": ms},
-            context_tokens=self._count(context),
-            llm_calls=0,
-        )
-
-    def _passage(self, place: int, score: float) -> Passage:
-        item = self._corpus[place]
-        return Passage(
-            chunk_id=item.id,
-            document_id=item.id,
-            source=None,
-            ordinal=0,
-            start=0,
-            stop=len(item.passage),
-            text=item.passage,
-            tokens=0,
-            score=score,
-        )
 
 
 class RecordedArm:

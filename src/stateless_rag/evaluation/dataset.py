@@ -101,7 +101,7 @@ def read_dataset(folder: str | Path, questions: str | Path | None = None) -> Dat
         name=place.resolve().name,
         corpus=corpus,
         questions=asked,
-        openie=_recording(read_json(openie), openie) if openie.exists() else None,
+        openie=_recording(read_json(openie), openie, corpus) if openie.exists() else None,
     )
     if dataset.openie is not None and not dataset.recorded:
         raise InvalidInput(f"{openie} has no passage of this corpus; its passages are title, line feed, text")
@@ -175,12 +175,12 @@ def _question(entry: Mapping[str, Any], where: str, number: int) -> Question:
             f"{where}.gold is {shown(gold)}; it must be a list of ids of passages, at least one"
         )
     ids = [_id(f"{where}.gold[{place}]", id_) for place, id_ in enumerate(gold)]
-    answer = entry.get("answer")
+    answer, type_ = entry.get("answer"), entry.get("type")
     return Question(
         id=_id(f"{where}.id", entry.get("id", f"q{number}")),
         text=asked,
         gold=tuple(dict.fromkeys(ids)),
-        type=text(f"{where}.type", entry.get("type") or ""),
+        type=text(f"{where}.type", str(type_) if isinstance(type_, int) else type_ or ""),
         answer=answer if isinstance(answer, str) else "",
         high_level=texts(f"{where}.high_level", entry.get("high_level") or ()),
         low_level=texts(f"{where}.low_level", entry.get("low_level") or ()),
@@ -200,7 +200,7 @@ def _check_gold(questions: Sequence[Question], known: set[str], file: Path) -> N
 # ---- recordings and what all files share ---------------------------------------------------------------
 
 
-def _recording(value: Any, file: Path) -> Mapping[str, Any]:
+def _recording(value: Any, file: Path, corpus: Iterable[Item]) -> Mapping[str, Any]:
     docs = value.get("docs") if isinstance(value, dict) else None
     if not isinstance(docs, list):
         raise InvalidInput(f'{file} has the wrong shape; it must be {{"docs": [{{"passage": …}}]}}')
@@ -211,7 +211,18 @@ def _recording(value: Any, file: Path) -> Mapping[str, Any]:
         for name in lists:
             if not isinstance(doc.get(name, []), list):
                 raise InvalidInput(f"{file}: docs[{number}].{name} is {shown(doc[name])}; it must be a list")
-    return {"docs": docs}
+    by_id = {item.id: item for item in corpus}
+    return {"docs": [_aligned(doc, by_id.get(str(doc.get("idx")))) for doc in docs]}
+
+
+def _aligned(doc: Mapping[str, Any], item: Item | None) -> Mapping[str, Any]:
+    """What was recorded of a passage, under the passage's own text: `idx` names it, and the texts must be the same
+    but for white space and the title.
+    """
+    if item is None or doc["passage"].strip() == item.passage.strip():
+        return doc
+    recorded, body, whole = (" ".join(each.split()) for each in (doc["passage"], item.text, item.passage))
+    return {**doc, "passage": item.passage} if body and recorded in (body, whole) else doc
 
 
 def _objects(value: Any, file: Path) -> Iterable[Mapping[str, Any]]:

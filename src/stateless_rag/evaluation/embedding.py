@@ -44,6 +44,11 @@ class MeasuredEmbedder:
         return None if isinstance(self._embedder, FastEmbedder) else self._embedder.max_tokens
 
     @property
+    def reads(self) -> int | None:
+        """How many tokens of a text the embedder within makes a vector of."""
+        return self._embedder.max_tokens
+
+    @property
     def max_batch(self) -> int:
         """Of the embedder within."""
         return self._embedder.max_batch
@@ -57,6 +62,16 @@ class MeasuredEmbedder:
     def min_similarity(self) -> float | None:
         """Of the embedder within, None where it says nothing."""
         return getattr(self._embedder, "min_similarity", None)
+
+    @property
+    def min_share(self) -> float | None:
+        """Of the embedder within, where it has one."""
+        return getattr(self._embedder, "min_share", None)
+
+    @property
+    def sure_similarity(self) -> float | None:
+        """Of the embedder within, where it has one."""
+        return getattr(self._embedder, "sure_similarity", None)
 
     async def prepare(self, questions: Sequence[str]) -> None:
         """Embed questions: in full batches, but each alone for a model in this process."""

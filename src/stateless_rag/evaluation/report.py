@@ -25,11 +25,12 @@ COMPARED = ("recall@5", "recall@10")
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The numbers as JSON has them. Metrics go from 0 to 1, times are milliseconds, tokens are means.
+    """The numbers as JSON has them. Metrics go from 0 to 1, times are milliseconds, tokens are means: those of the
+    whole context, and those of its first ten passages alone, which every arm has.
 
     `differences` holds for each metric of `COMPARED` a list of pairs of arms: the mean of `arm` minus that of
     `against`, question by question, with the bounds of its 95 % interval. `types` has the same for the
-    questions of each type alone.
+    questions of each type alone. `ablation` and `cross_validation` are there if they were asked for.
     """
     dataset, made = evaluation.dataset, asdict(evaluation.ingested)
     everything = range(len(dataset.questions))
@@ -45,7 +46,46 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         **made,
         **_part(evaluation, everything),
         "types": {type_: _part(evaluation, places) for type_, places in by_type.items()},
+        **_further(evaluation),
     }
+
+
+def _further(evaluation: Evaluation) -> dict[str, Any]:
+    """What was asked for besides: the modes without each of their parts, and the weights of each fold."""
+    told: dict[str, Any] = {}
+    questions = evaluation.dataset.questions
+    if evaluation.ablation:
+        told["ablation"] = {
+            mode: _ablated(
+                {
+                    part: [scores(one.ranked, each.gold) for one, each in zip(found, questions, strict=True)]
+                    for part, found in without.items()
+                }
+            )
+            for mode, without in evaluation.ablation.items()
+        }
+    if evaluation.validation is not None:
+        weights = evaluation.validation.weights
+        told["cross_validation"] = {"folds": len(weights), "weights": [dict(each) for each in weights]}
+    return told
+
+
+def _ablated(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """A row for each part that was left out, with the difference to the first row, in which nothing is."""
+    whole, *_ = measured
+    rows: list[dict[str, Any]] = []
+    for part, found in measured.items():
+        row: dict[str, Any] = {"without": part, **_means(found)}
+        if part != whole:
+            row["differences"] = {
+                metric: _differences({part: found, whole: measured[whole]}, metric)[0] for metric in COMPARED
+            }
+        rows.append(row)
+    return rows
+
+
+def _means(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return _rounded({metric: fmean(row[metric] for row in measured) for metric in METRICS})
 
 
 def per_question(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -91,8 +131,8 @@ def _part(evaluation: Evaluation, places: Sequence[int]) -> dict[str, Any]:
         "questions": len(questions),
         "arms": {
             name: {
-                **_rounded({metric: fmean(row[metric] for row in measured[name]) for metric in METRICS}),
-                **_costs(chosen[name]),
+                **_means(measured[name]),
+                **_costs(chosen[name], evaluation.tokens),
             }
             for name in chosen
         },
@@ -100,16 +140,18 @@ def _part(evaluation: Evaluation, places: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _costs(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _costs(outcomes: Sequence[Outcome], tokens: Mapping[str, int]) -> dict[str, Any]:
     """Tokens, times and calls; None where no question's was measured."""
     times = [outcome.ms for outcome in outcomes if outcome.ms is not None]
     steps = {name: 0.0 for outcome in outcomes for name in outcome.steps}
     for name in steps:
         steps[name] = fmean(outcome.steps.get(name, 0.0) for outcome in outcomes)
-    tokens = _mean(outcome.context_tokens for outcome in outcomes)
+    context = _mean(outcome.context_tokens for outcome in outcomes)
+    passages = fmean(sum(tokens.get(id_, 0) for id_ in outcome.ranked) for outcome in outcomes)
     calls = [outcome.llm_calls for outcome in outcomes if outcome.llm_calls is not None]
     return {
-        "context_tokens": None if tokens is None else round(tokens, 1),
+        "context_tokens": None if context is None else round(context, 1),
+        "passage_tokens": round(passages, 1),
         "p50_ms": round(percentile(times, 0.5), 3) if times else None,
         "p95_ms": round(percentile(times, 0.95), 3) if times else None,
         "steps_ms": {name: round(ms, 3) for name, ms in steps.items()},

@@ -51,7 +51,7 @@ class GraphmlWriter(Writer):
 
 
 def _key(of: str, prefix: str, column: str) -> str:
-    kind = "long" if column == "weight" else "string"
+    kind = ("long" if of == "node" else "double") if column == "weight" else "string"
     return f'<key id="{prefix}_{column}" for="{of}" attr.name="{column}" attr.type="{kind}"/>\n'
 
 

@@ -23,6 +23,7 @@ from stateless_rag.checks import (
     shown,
     text,
     texts,
+    weight,
     whole,
 )
 from stateless_rag.errors import InvalidInput
@@ -43,6 +44,7 @@ _CHANGES = (
     "create_relation",
     "edit_relation",
     "delete_relation",
+    "keep_apart",
     "alias",
     "undo",
 )
@@ -202,7 +204,9 @@ def _head(row: Mapping[str, Any]) -> Head:
 def _curation(row: Mapping[str, Any], before: Sequence[int]) -> Curation:
     kind = choice("change", row.get("change"), among=_CHANGES)
     keys, names = texts("keys", row.get("keys")), texts("names", row.get("names"))
-    least = {"undo": 0, "rename_entity": 2, "merge_entities": 2}.get(kind, 2 if "relation" in kind else 1)
+    least = {"undo": 0, "rename_entity": 2, "merge_entities": 2, "keep_apart": 2}.get(
+        kind, 2 if "relation" in kind else 1
+    )
     most = {"undo": 0, "merge_entities": len(keys), "alias": 2}.get(kind, least)
     if not least <= len(keys) <= most or not all(keys):
         raise InvalidInput(f"keys are {shown(keys)}, which {kind} cannot have")
@@ -229,7 +233,7 @@ def _payload(kind: str, value: Any, before: Sequence[int]) -> dict[str, Any]:
     for name in ("name", "type", "description"):
         optional(f"payload.{name}", given.get(name), text)
     optional("payload.keywords", given.get("keywords"), texts)
-    optional("payload.weight", given.get("weight"), whole)
+    optional("payload.weight", given.get("weight"), weight)
     return given
 
 
@@ -237,7 +241,6 @@ def _described(row: Mapping[str, Any], dimension: int | None) -> Described:
     def said(name: str) -> str:
         return text(name, row.get(name))
 
-    weight = whole("weight", row.get("weight"))
     shown_: Entity | Relation
     if row["kind"] == "entity":
         shown_ = Entity(
@@ -245,7 +248,7 @@ def _described(row: Mapping[str, Any], dimension: int | None) -> Described:
             name=said("name"),
             type=said("type"),
             description=said("description"),
-            weight=weight,
+            weight=whole("weight", row.get("weight")),
         )
     else:
         shown_ = Relation(
@@ -255,7 +258,7 @@ def _described(row: Mapping[str, Any], dimension: int | None) -> Described:
             target=said("target"),
             keywords=texts("keywords", row.get("keywords")),
             description=said("description"),
-            weight=weight,
+            weight=weight("weight", row.get("weight")),
         )
     return Described(shown_, optional("summary_of", row.get("summary_of"), text), _vector(row, dimension))
 
@@ -326,9 +329,15 @@ def _records(chunk: Mapping[str, Any]) -> Records:
         )
         for m in _objects("relations", chunk.get("relations"))
     )
+    weights = tuple(
+        optional("weight", m.get("weight"), weight) or 0.0
+        for m in _objects("relations", chunk.get("relations"))
+    )
     generation = identifier("generation", chunk.get("generation"))
     error = optional("error", chunk.get("error"), text)
-    return Records(entities, relations, "imported", generation, error)
+    return Records(
+        entities, relations, "imported", generation, error, weights=weights if any(weights) else ()
+    )
 
 
 def _objects(name: str, value: Any) -> Iterator[Mapping[str, Any]]:

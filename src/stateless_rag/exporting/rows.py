@@ -123,6 +123,7 @@ def chunk_row(
                 "target": m.target,
                 "keywords": list(m.keywords),
                 "description": m.description,
+                **({"weight": m.weight} if m.weight else {}),
             }
             for m in sorted(relations)
         ],

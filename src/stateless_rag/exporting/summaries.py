@@ -114,6 +114,7 @@ class Summaries:
                 for row in relations
             ),
             vectors={},
+            embedder=context.embedder.model,
         )
         return change, texts
 

@@ -109,6 +109,8 @@ def _type(pa: Any, column: str) -> Any:
         return pa.list_(pa.float32())
     if column in _LISTS:
         return pa.list_(pa.string())
+    if column == "weight":
+        return pa.float64()
     return pa.int64() if column in _NUMBERS else pa.string()
 
 

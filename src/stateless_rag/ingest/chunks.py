@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from stateless_rag.errors import InvalidInput, ProviderError, WorkCancelled
-from stateless_rag.ingest.given import given_extraction, is_kept, records_of
+from stateless_rag.ingest.given import given_again, given_extraction, is_kept, records_of
 from stateless_rag.ingest.work import Work
 from stateless_rag.stages.chunk import chunk, chunk_at
 from stateless_rag.stages.extract import extract_one
@@ -50,15 +50,22 @@ class Chunks:
             chunks: dict[str, list[ChunkRow]] = {}
             for row in basis.chunk_rows(ids):
                 chunks.setdefault(row.chunk.document_id, []).append(row)
-            return dict(basis.document_rows(ids)), chunks
+            known = dict(basis.document_rows(ids))
+            for id_, disabled in basis.disabled_rows(ids).items():
+                known[id_], chunks[id_] = disabled.document, disabled.chunk_rows()
+            return known, chunks
 
         documents, rows = await self._workspace.read_basis(look)
 
         def cut(claim: Claim) -> tuple[Work, tuple[Chunk, ...] | InvalidInput | None]:
             known = documents.get(claim.document_id)
             work = Work(claim, updates=known is not None)
+            if claim.upgrade:
+                if known is None:
+                    return work, InvalidInput("the document was deleted while it waited to be upgraded")
+                claim = work.claim = given_again(claim, known, rows.get(known.id, ()))
             pieces = None if claim.given is None else self._cut(work)
-            if known is not None and _same(claim, pieces, known, rows.get(known.id, ())):
+            if known is not None and self._same(claim, pieces, known, rows.get(known.id, ())):
                 return work, None
             return work, self._cut(work) if pieces is None else pieces
 
@@ -67,6 +74,8 @@ class Chunks:
             before = rows.get(work.claim.document_id, [])
             if isinstance(chunks, InvalidInput):
                 await fail(work, f"{type(chunks).__name__}: {chunks}")
+                if work.claim.upgrade and not work.updates:
+                    await self._workspace.withdraw([work.claim.sequence])
             elif chunks is not None:
                 self.start(work, chunks, before)
             else:
@@ -88,6 +97,22 @@ class Chunks:
         except InvalidInput as error:
             return error
 
+    def _same(
+        self,
+        claim: Claim,
+        pieces: tuple[Chunk, ...] | InvalidInput | None,
+        known: DocumentRow,
+        rows: Sequence[ChunkRow],
+    ) -> bool:
+        """Whether the document is there already, and whole; `pieces` are its chunks if its caller says which."""
+        if known.digest != document_digest(claim.text, cut=claim.given is not None and claim.given.cut):
+            return False
+        if pieces is not None and (
+            isinstance(pieces, InvalidInput) or list(pieces) != [r.chunk for r in rows]
+        ):
+            return False
+        return all(is_kept(self._context, claim, row.chunk, row) for row in rows)
+
     def start(self, work: Work, chunks: tuple[Chunk, ...], rows: Sequence[ChunkRow] = ()) -> None:
         """Queue the chunks of a document, but for those that one of the rows keeps."""
         known = {row.id: row for row in rows}
@@ -95,10 +120,15 @@ class Chunks:
         new = []
         for piece in chunks:
             row = known.get(chunk_row_id(piece.id))
-            if row is None or not is_kept(work.claim, piece, row):
+            if row is None or not is_kept(self._context, work.claim, piece, row):
                 new.append(piece)
         work.open_chunks = len(new)
-        self._context.emit("chunked", document_id=work.claim.document_id, total=len(chunks))
+        self._context.emit(
+            "chunked",
+            document_id=work.claim.document_id,
+            done=len(chunks) - len(new),
+            total=len(chunks),
+        )
         for piece in new:
             self._waiting.put_nowait((work, piece))
         if not new:
@@ -126,7 +156,7 @@ class Chunks:
 
     def _context_of(self, work: Work) -> Context:
         cancelled = partial(self._workspace.is_cancelled, work.claim.sequence)
-        return self._context.derive(cancelled=cancelled)
+        return self._context.derive(cancelled=cancelled, document=work.claim.document_id)
 
     def _done(self, work: Work) -> None:
         work.open_chunks -= 1
@@ -143,20 +173,6 @@ class Chunks:
         """Let the workers end once all is extracted."""
         for _ in range(self.workers):
             self._waiting.put_nowait(None)
-
-
-def _same(
-    claim: Claim,
-    pieces: tuple[Chunk, ...] | InvalidInput | None,
-    known: DocumentRow,
-    rows: Sequence[ChunkRow],
-) -> bool:
-    """Whether the document is there already, and whole; `pieces` are its chunks if its caller says which."""
-    if known.digest != document_digest(claim.text, cut=claim.given is not None and claim.given.cut):
-        return False
-    if pieces is not None and (isinstance(pieces, InvalidInput) or list(pieces) != [r.chunk for r in rows]):
-        return False
-    return all(is_kept(claim, row.chunk, row) for row in rows)
 
 
 def _same_metadata(claim: Claim, known: DocumentRow) -> bool:

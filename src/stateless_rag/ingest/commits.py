@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.ingest.reports import Reports
     from stateless_rag.ingest.work import Room, Work
-    from stateless_rag.protocols import Basis, Workspace
+    from stateless_rag.protocols import Basis, Claim, Workspace
 
 __all__ = ["CANCELLED", "Commits"]
 
@@ -136,8 +136,9 @@ class Commits:
             return set()
 
         def look(basis: Basis) -> set[int]:
-            rows = basis.document_rows([work.claim.document_id for work in withdrawn])
-            there = {(row.id, row.digest) for row in rows.values()}
+            ids = [work.claim.document_id for work in withdrawn]
+            aside = [row.document for row in basis.disabled_rows(ids).values()]
+            there = {(row.id, row.digest) for row in (*basis.document_rows(ids).values(), *aside)}
             claims = [work.claim for work in withdrawn]
             return {
                 claim.sequence
@@ -151,7 +152,10 @@ class Commits:
     def _done(self, work: Work) -> tuple[int, ...]:
         """What is pending no more once the document is committed; one that is partial stays, to be resumed."""
         mine = {work.claim.sequence} if work.errors else set()
-        return tuple(n for n in self._workspace.superseded(work.claim) if n not in mine)
+        return tuple(n for n in self._superseded(work.claim) if n not in mine)
+
+    def _superseded(self, claim: Claim) -> Sequence[int]:
+        return (claim.sequence,) if claim.upgrade else self._workspace.superseded(claim)
 
     def _prepare_again(self, group: Sequence[Work], outdated: Outdated) -> list[Work]:
         """Send back what is outdated; returns the others."""
@@ -200,7 +204,7 @@ class Commits:
 
     async def unchanged(self, works: Sequence[Work]) -> None:
         """Settle documents that are there already."""
-        await self._workspace.withdraw([n for work in works for n in self._workspace.superseded(work.claim)])
+        await self._workspace.withdraw([n for work in works for n in self._superseded(work.claim)])
         for work in works:
             self._reports.settle(work, Status.PROCESSED, "unchanged", Found(), unchanged=True)
         await self._room.leave(works)

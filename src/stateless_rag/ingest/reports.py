@@ -29,6 +29,7 @@ class Found:
     entities: int = 0
     relations: int = 0
     warnings: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    truncated: tuple[int, ...] = ()
 
 
 def found(work: Work) -> Found:
@@ -43,7 +44,9 @@ def found(work: Work) -> Found:
             for mention in extraction.relations
         )
         warnings.update(extraction.warnings)
-    return Found(len(entities), len(relations), MappingProxyType(dict(warnings)))
+    cut = {id_ for id_, extraction in work.extractions.items() if extraction.truncated}
+    truncated = tuple(chunk.ordinal for chunk in work.chunks if chunk.id in cut)
+    return Found(len(entities), len(relations), MappingProxyType(dict(warnings)), truncated)
 
 
 class Reports:
@@ -95,6 +98,7 @@ class Reports:
             relations=holds.relations,
             errors=tuple(work.errors),
             warnings=holds.warnings if work.chunks or status is Status.FAILED else _EMPTY,
+            truncated=holds.truncated,
             **fields,
         )
         self.under_way.discard(work.claim.sequence)
@@ -145,4 +149,5 @@ def _report_of(status: DocumentStatus) -> DocumentReport:
         errors=status.errors,
         error=status.error,
         stale=status.stale,
+        truncated=status.truncated,
     )

@@ -43,6 +43,10 @@ class Ingest:
         """Take documents in: submit them, work on them, and wait for those of them that others work on."""
         return await self.run(self._submitted(documents))
 
+    async def take(self, groups: AsyncGenerator[Sequence[Claim]]) -> InsertReport:
+        """As `insert`, for submissions in groups."""
+        return await self.run(self._followed(groups))
+
     async def run(self, claims: AsyncGenerator[Sequence[Claim]]) -> InsertReport:
         """Work on all claims that the generator yields; returns when they are committed or have failed."""
         extractors = [asyncio.create_task(self._chunks.extract()) for _ in range(self._chunks.workers)]
@@ -65,12 +69,26 @@ class Ingest:
                 await self._workspace.release(self._reports.under_way)
         return await self._reports.finish(self._workspace)
 
+    async def _followed(self, groups: AsyncGenerator[Sequence[Claim]]) -> AsyncGenerator[Sequence[Claim]]:
+        async with aclosing(groups):
+            async for group in groups:
+                submitted, taken = await self._workspace.submit(group, claimed=True)
+                self._reports.expect(submitted)
+                yield taken
+        async for taken in self._left():
+            yield taken
+
     async def _submitted(self, documents: Documents) -> AsyncGenerator[Sequence[Claim]]:
         async with aclosing(groups_of(documents, at_most=self._settings.documents_in_flight)) as groups:
             async for group in groups:
                 submitted, taken = await submit(self._workspace, group, self._tracking_id, claimed=True)
                 self._reports.expect(submitted)
                 yield taken
+        async for taken in self._left():
+            yield taken
+
+    async def _left(self) -> AsyncGenerator[Sequence[Claim]]:
+        """What others worked on when it was submitted, and have let go of."""
         while set(self._workspace.unfinished(self._tracking_id)) - self._reports.accepted:
             taken = await self._workspace.claim(_CLAIMS, tracking_id=self._tracking_id, failed=False)
             if taken:

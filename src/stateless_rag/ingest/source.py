@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from stateless_rag.protocols import Workspace
 
-__all__ = ["Documents", "groups_of", "new_tracking_id", "submit"]
+__all__ = ["Documents", "claims_of", "groups_of", "new_tracking_id", "submit"]
 
 Documents = Iterable[Document | str] | AsyncIterable[Document | str] | Document | str
 _GROUP = 128
@@ -163,13 +163,14 @@ async def submit(
 ) -> tuple[Sequence[Claim], Sequence[Claim]]:
     """Make documents durable as pending; returns all of them, and those that the caller may work on."""
     if sum(len(document.text) for document in documents) <= _INLINE_CHARACTERS:
-        claims = _claims(documents, tracking_id)
+        claims = claims_of(documents, tracking_id)
     else:
-        claims = await asyncio.to_thread(_claims, documents, tracking_id)
+        claims = await asyncio.to_thread(claims_of, documents, tracking_id)
     return await workspace.submit(claims, claimed=claimed)
 
 
-def _claims(documents: Sequence[Document], tracking_id: str) -> list[Claim]:
+def claims_of(documents: Sequence[Document], tracking_id: str) -> list[Claim]:
+    """Documents as submissions that have no number yet."""
     return [
         Claim(
             sequence=0,

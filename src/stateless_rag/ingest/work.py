@@ -19,7 +19,9 @@ __all__ = ["Room", "Work"]
 
 @dataclass(eq=False)
 class Work:
-    """A claimed document between chunking and commit. `updates` tells that an older version is there."""
+    """A claimed document between chunking and commit. `updates` tells that an older version is there, `characters`
+    how long the text is that was submitted.
+    """
 
     claim: Claim
     updates: bool = False
@@ -28,14 +30,11 @@ class Work:
     errors: list[ChunkError] = field(default_factory=list)
     open_chunks: int = 0
     cancelled: bool = False
+    characters: int = 0
 
     def __post_init__(self) -> None:
+        self.characters = len(self.claim.text)
         self._attempts = {known.get("chunk_id"): known.get("attempts", 0) for known in self.claim.errors}
-
-    @property
-    def characters(self) -> int:
-        """How long its text is."""
-        return len(self.claim.text)
 
     @property
     def document(self) -> Document:

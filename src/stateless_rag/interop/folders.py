@@ -40,7 +40,11 @@ def folder_of(root: Path, workspace: str | None) -> Path:
     folder = root if workspace is None else root / workspace
     if not _is_workspace(folder):
         names = sorted(name for name in find_workspaces(root) if name)
-        hint = f"there are the workspaces {', '.join(names)}: name one" if names else "check the path"
+        hint = (
+            f"below it are the workspaces {', '.join(names)}: give the folder of one"
+            if names
+            else "check the path"
+        )
         raise InvalidInput(f"{shown(str(folder))} holds no files of LightRAG or nano-graphrag; {hint}")
     return folder
 

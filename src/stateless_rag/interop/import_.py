@@ -113,8 +113,7 @@ class _Import:
         self._problems = problems
         self._started = started
         self._tracking_id = new_tracking_id()
-        self._workspace: Workspace = engine._workspace  # noqa: SLF001 -- writes as the engine itself does
-        engine._check()  # noqa: SLF001
+        self._workspace: Workspace = engine.workspace
         # Without an LLM long lists of descriptions are joined: what the folder's owner paid for is enough.
         self._context: Context = engine.context.without_llm().derive(
             meter=Meter(), journal=self._workspace.journal, priority=Priority.INGEST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stateless_rag.protocols.journal import Journal, JournalEntry
+from stateless_rag.protocols.journal import Charge, Journal, JournalEntry
 from stateless_rag.protocols.providers import (
     LLM,
     Embedder,
@@ -19,6 +19,7 @@ from stateless_rag.protocols.providers import (
     Tokenizer,
 )
 from stateless_rag.protocols.reading import Allowed, Edges, Hit, Links, Snapshot, VectorKind
+from stateless_rag.protocols.reembedding import Coming, Named, Reembedding
 from stateless_rag.protocols.workspace import Workspace
 from stateless_rag.protocols.writing import (
     ALIASES,
@@ -27,6 +28,7 @@ from stateless_rag.protocols.writing import (
     Change,
     ChunkRow,
     Claim,
+    DisabledRow,
     DocumentRow,
     EntityRow,
     RelationRow,
@@ -42,8 +44,11 @@ __all__ = [
     "Allowed",
     "Basis",
     "Change",
+    "Charge",
     "ChunkRow",
     "Claim",
+    "Coming",
+    "DisabledRow",
     "DocumentRow",
     "Edges",
     "Embedder",
@@ -57,7 +62,9 @@ __all__ = [
     "LLMRequest",
     "LineCounter",
     "Links",
+    "Named",
     "Observer",
+    "Reembedding",
     "RelationRow",
     "Reranker",
     "Snapshot",

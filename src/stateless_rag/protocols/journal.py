@@ -11,18 +11,36 @@ if TYPE_CHECKING:
     from stateless_rag.protocols.providers import LLMReply, Vectors
     from stateless_rag.types import Usage
 
-__all__ = ["Journal", "JournalEntry"]
+__all__ = ["Charge", "Journal", "JournalEntry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """A paid LLM call: `digest` of all that determines the reply, the reply, and what it cost."""
+    """A paid LLM call: `digest` of all that determines the reply, the reply, and what it cost.
+
+    `document` is that for whose chunk it was made first.
+    """
 
     digest: str
     purpose: str
     model: str
     reply: LLMReply
     usage: Usage
+    document: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """Calls that were paid for a question: for the ledger alone, no reply is kept.
+
+    `texts` is how many were embedded.
+    """
+
+    purpose: str
+    model: str
+    usage: Usage
+    query: str
+    texts: int = 0
 
 
 class Journal(Protocol):

@@ -98,6 +98,10 @@ class Snapshot(Protocol):
     def revision(self) -> int:
         """The number of commits before it."""
 
+    @property
+    def embedder(self) -> str | None:
+        """The model that its vectors were made by; None if that is not known."""
+
     def search(
         self,
         kind: VectorKind,
@@ -125,6 +129,9 @@ class Snapshot(Protocol):
 
     def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
         """Chunks by id, with their documents' source and metadata, score 0."""
+
+    def chunk_names(self, ids: Sequence[int]) -> Mapping[int, str]:
+        """The ids that chunks have for callers, by row id; for what search has found, where no more is wanted."""
 
     def entity_ids(self) -> Sequence[int]:
         """All entities, also those without relations."""
@@ -182,12 +189,21 @@ class Snapshot(Protocol):
         """What a filter leaves of this revision."""
 
     def mentions(
-        self, ids: Sequence[int], allowed: Allowed, limit: int
+        self, ids: Sequence[int], allowed: Allowed, limit: int, coming: Sequence[int] = ()
     ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
         """What allowed chunks say of entities and relations, for each row those of its first `limit` chunks by id.
 
-        Ids of chunks are hashes, so these are a sample that depends on the row's allowed chunks alone.
+        Ids of chunks are hashes, so these are a sample that depends on the row's allowed chunks alone. Those of the
+        rows that are `coming` will be asked for: they may be looked up together with these.
         """
+
+    def stated_weights(
+        self, ids: Sequence[int], allowed: Allowed
+    ) -> Mapping[int, tuple[int, Sequence[float]]]:
+        """For relations of which allowed chunks say what they weigh: how many chunks, and all that they say."""
+
+    def expect(self, entity_ids: Sequence[int], relation_ids: Sequence[int]) -> None:
+        """Tells that these rows will be asked for: who must look for them elsewhere may do it for all at once."""
 
     def told_once(self, ids: Sequence[int]) -> frozenset[int]:
         """Those of the rows that rest on a single mention and nothing else: it is all that their values say."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from stateless_rag.protocols.journal import Journal
     from stateless_rag.protocols.reading import Snapshot
+    from stateless_rag.protocols.reembedding import Reembedding
     from stateless_rag.protocols.writing import Basis, Change, Claim
     from stateless_rag.types import DocumentStatus, Status
 
@@ -31,11 +32,21 @@ class Workspace(Protocol):
     def journal(self) -> Journal:
         """Its journal."""
 
+    @property
+    def reembedding(self) -> Reembedding:
+        """Its change to another embedder."""
+
+    async def forget_replies(self, purposes: Collection[str] | None) -> int:
+        """Drop the replies that the journal keeps for calls of some purposes, or all; their number."""
+
     async def read(self, query: Callable[[Snapshot], Result]) -> Result:
         """Run a function on a snapshot, in a thread of the store."""
 
     async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
         """Run a function on the basis of a commit, in a thread of the store."""
+
+    async def compute(self, work: Callable[[], Result]) -> Result:
+        """Run longer work that reads nothing, in a thread of the store apart from those that read."""
 
     async def commit(self, change: Change) -> int:
         """Carry out a change, all or nothing; returns the new revision. Raises CommitConflict."""
@@ -89,6 +100,9 @@ class Workspace(Protocol):
 
     def unfinished(self, tracking_id: str) -> Collection[int]:
         """The submissions of one tracking id that neither were committed nor have failed."""
+
+    async def documents(self) -> Sequence[DocumentStatus]:
+        """The status of every document, by id."""
 
     async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
         """The status of documents, by id."""

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
+
+from stateless_rag.text import chunk_row_id
 
 if TYPE_CHECKING:
     from stateless_rag.curation_log import CurationLog
     from stateless_rag.protocols.providers import Vectors
-    from stateless_rag.types import Chunk, Curation, Entity, EntityMention, Given, Relation, RelationMention
+    from stateless_rag.types import (
+        Chunk,
+        Curation,
+        Entity,
+        EntityMention,
+        Extraction,
+        Given,
+        Relation,
+        RelationMention,
+    )
 
 __all__ = [
     "ALIASES",
@@ -18,6 +30,7 @@ __all__ = [
     "Change",
     "ChunkRow",
     "Claim",
+    "DisabledRow",
     "DocumentRow",
     "EntityRow",
     "RelationRow",
@@ -47,8 +60,8 @@ class DocumentRow:
 class ChunkRow:
     """A committed chunk: the generation of its extraction, and the digest under which its vector is kept.
 
-    `warnings` are those of its extraction, `error` what kept it from being extracted (in a document that was
-    accepted although partial).
+    `error` is what kept it from being extracted (in a document that was accepted although partial). `truncated`:
+    a reply was cut off by the token limit, so that what the rest of it would have said is missing.
     """
 
     id: int
@@ -56,6 +69,29 @@ class ChunkRow:
     generation: str
     vector: str
     error: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisabledRow:
+    """A committed document that is disabled: its chunks with what they say, which is in no fold meanwhile."""
+
+    document: DocumentRow
+    chunks: tuple[tuple[Chunk, Extraction], ...]
+
+    def chunk_rows(self) -> list[ChunkRow]:
+        """Its chunks like those of others; they have no vector."""
+        return [
+            ChunkRow(
+                id=chunk_row_id(chunk.id),
+                chunk=chunk,
+                generation=extraction.generation,
+                vector="",
+                error=extraction.error,
+                truncated=extraction.truncated,
+            )
+            for chunk, extraction in self.chunks
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +120,8 @@ class RelationRow:
 class Claim:
     """A document accepted but not committed, claimed by one worker until it commits, fails or lets go.
 
-    `given` is what its caller says of it instead of the stages.
+    `given` is what its caller says of it instead of the stages. With `upgrade` it is there already, and is to be
+    extracted again as it is committed then, whatever was said of it here; older submissions stay.
     """
 
     sequence: int
@@ -96,6 +133,7 @@ class Claim:
     attempts: int = 0
     errors: tuple[Mapping[str, Any], ...] = ()
     given: Given | None = None
+    upgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +150,11 @@ class Change:
     `aliases` maps raw keys to the key they stand for from now on because of it, or None. `hidden` are ids of
     entities and relations that were deleted by hand and that mentions here tell of: these are touched, too. The
     submissions in `requires` must still be pending (CommitConflict if not); those in `done` are pending no more.
+    `merging` are the settings that its keys and folds were made with, of those that a workspace keeps for good:
+    if the workspace was given others since, the commit is refused with WorkspaceMismatch. `embedder` is the model
+    that its vectors are made by: if the workspace was changed to another one since, the commit is refused with
+    CommitConflict, or WorkspaceMismatch where the other is not at hand (`Reembedding.following`). `disabled` are
+    documents that are laid aside from now on, or their next version; `removed_disabled` are such no more.
     """
 
     base: int
@@ -134,6 +177,10 @@ class Change:
     aliases: Mapping[str, str | None] | None = None
     remention: frozenset[str] = frozenset()
     hidden: frozenset[int] = frozenset()
+    embedder: str | None = None
+    disabled: tuple[DisabledRow, ...] = ()
+    removed_disabled: tuple[str, ...] = ()
+    merging: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Basis(Protocol):
@@ -149,11 +196,22 @@ class Basis(Protocol):
     def curations(self) -> CurationLog:
         """All changes by hand."""
 
+    def entity_labels(self) -> tuple[Sequence[int], Sequence[str], Sequence[str]]:
+        """All entities: ids, names and types, in no certain order."""
+
+    def near_entities(self, top_k: int, least: float) -> Callable[[], Sequence[tuple[int, int, float]]]:
+        """Work that finds pairs of entities whose vectors are near: for each its `top_k` nearest of a cosine of
+        `least` or more. It reads this revision wherever and whenever it is done.
+        """
+
     def edges(self, entity_ids: Sequence[int]) -> Mapping[int, Sequence[tuple[int, int]]]:
         """For each entity its relations as (relation id, id of the other end), by relation id."""
 
     def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
         """Committed documents."""
+
+    def disabled_rows(self, ids: Collection[str]) -> Mapping[str, DisabledRow]:
+        """Committed documents that are disabled."""
 
     def chunk_rows(self, document_ids: Collection[str]) -> Sequence[ChunkRow]:
         """All chunks of the documents, in order."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stateless_rag.providers.absent import AbsentEmbedder
     from stateless_rag.providers.callables import as_embedder, as_llm, as_reranker
     from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
     from stateless_rag.providers.embedder import TextEmbedder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stateless_rag.providers.tokenizer import O200kTokenizer
 
 __all__ = [
+    "AbsentEmbedder",
     "CooccurrenceExtractor",
     "FastEmbedder",
     "FastReranker",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
+        "AbsentEmbedder": "absent",
         "CooccurrenceExtractor": "cooccurrence",
         "FastEmbedder": "local",
         "FastReranker": "local",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CooccurrenceExtractor", "builtin_keywords"]
 
-_GENERATION = "builtin-1"
+_GENERATION = "builtin-2"
 _INLINE_CHARACTERS = 1_500  # about a millisecond, and many may have their turn one after the other
 _PER_SENTENCE = 12
 _DESCRIPTION = 300

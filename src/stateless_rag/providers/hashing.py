@@ -78,6 +78,19 @@ class HashingEmbedder(TextEmbedder):
         """The cosine below which a text has hardly a word in common with a question."""
         return 0.05
 
+    @property
+    def min_share(self) -> float:
+        """The share of a question's words, by rarity, that a passage must have for the question to be about it.
+
+        The best passage has 0.2 to 1 of questions that a corpus answers, and half of that or less of others.
+        """
+        return 0.15
+
+    @property
+    def sure_similarity(self) -> float:
+        """The cosine from which on a passage counts as related whatever its words: parts of words may be shared."""
+        return 0.2
+
     async def embed(
         self,
         texts: Sequence[str],

@@ -27,6 +27,7 @@ __all__ = ["FastEmbedder", "FastReranker"]
 
 _DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _MAX_TOKENS = 256  # what most of its models read, in tokens of their own; they ignore the rest
+_AT_ONCE = 8  # texts; a run keeps the memory that its largest batch took, and more do not make it faster
 
 
 class FastEmbedder(TextEmbedder):
@@ -35,7 +36,8 @@ class FastEmbedder(TextEmbedder):
     From a folder (a `Path`, or a string that names one) nothing is ever downloaded; by name, fastembed
     downloads the model on first use. `name` says which of fastembed's models lies in the folder; without it
     the folder's own name or config decides, else all-MiniLM-L6-v2 is assumed if the dimension fits. The model
-    is loaded once, in a thread, when it is first needed. `threads` bounds what one call uses.
+    is loaded once, in a thread, when it is first needed. `threads` bounds what it uses. Calls at the same time take
+    turns, a few texts each: together they would not be faster, but take the memory of all.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class FastEmbedder(TextEmbedder):
             query_prefix=query_prefix,
             document_prefix=document_prefix,
         )
-        self._lock = threading.Lock()
+        self._lock, self._running = threading.Lock(), threading.Lock()
         self._loaded: Any = None
 
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
@@ -80,7 +82,12 @@ class FastEmbedder(TextEmbedder):
             return np.zeros((0, self._dimension or 0), dtype=np.float32)
         # Texts of a like length share a batch, so that little of it is padding.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        rows = list(self._load().embed([texts[place] for place in order], batch_size=self.max_batch))
+        model = self._load()
+        rows: list[Any] = []
+        for start in range(0, len(order), _AT_ONCE):
+            part = [texts[place] for place in order[start : start + _AT_ONCE]]
+            with self._running:
+                rows += model.embed(part, batch_size=_AT_ONCE)
         vectors = np.empty((len(texts), len(rows[0])), dtype=np.float32)
         vectors[order] = rows
         if self._dimension not in (None, vectors.shape[1]):

@@ -49,10 +49,12 @@ class Sentence(NamedTuple):
 # Latin, Greek and Cyrillic capitals.
 _CAPITALS = "".join(character for character in map(chr, range(0x41, 0x530)) if character.isupper())
 _U = f"[{_CAPITALS}]"
+# What goes on with a word; not Chinese and Japanese, which stand right behind it, without a space.
+_W = "[^\\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 # After its first letter, a word of a name is: more initials (U.S.), an initial (J.), a title (Dr.), or letters.
 _REST = (
     rf"(?:(?:\.{_U})+(?!\w)\.?|\.(?= ?{_U})|(?:(?<=D)r|(?<=S)t|(?<=M)(?:rs?|s|t)|(?<=P)rof)"
-    rf"\.(?= {_U})|\w*(?:['’\-&]\w+)*)"
+    rf"\.(?= {_U})|{_W}*(?:['’\-&]{_W}+)*)"
 )
 
 

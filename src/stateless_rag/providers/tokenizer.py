@@ -78,6 +78,16 @@ class O200kTokenizer:
             self._counts[key] = known
         return known
 
+    def encode(self, text: str) -> list[int]:
+        """The numbers of the tokens of a text; what looks like a special token is text."""
+        encoding, _ = self._encoding()
+        return encoding.encode_ordinary(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens. Where they begin or end within a character, U+FFFD stands for it."""
+        encoding, _ = self._encoding()
+        return encoding.decode(list(tokens))
+
     def _count(self, text: str) -> int:
         encoding, _ = self._encoding()
         return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text, _PIECE))

@@ -14,6 +14,7 @@ from stateless_rag.settings import MergeSettings
 from stateless_rag.stages.merge import (
     fold_entities,
     fold_relations,
+    millionths,
     present_entity,
     present_relation,
     resolver,
@@ -75,11 +76,17 @@ class AllowedSnapshot:
         # Steps ask for the same rows again, and each look at mentions is a statement of its own.
         self._entities: dict[int, Entity | None] = {}
         self._relations: dict[int, Relation | None] = {}
+        self._coming: list[int] = []
 
     @property
     def revision(self) -> int:
         """Of the whole workspace."""
         return self._whole.revision
+
+    @property
+    def embedder(self) -> str | None:
+        """Of the whole workspace."""
+        return self._whole.embedder
 
     # ---- search ----------------------------------------------------------------------------------------
 
@@ -150,12 +157,14 @@ class AllowedSnapshot:
             return relation_key(resolve(mention.source_key), resolve(mention.target_key))
 
         folds = fold_relations(_few(mentions, pair, k), resolve, k, settings.relation_keywords)
+        stated = self._whole.stated_weights(changed, self._allowed)
         found: dict[int, Relation] = {}
         for row, relation in stored.items():
             if row in told_once:
                 found[row] = relation
             elif fold := folds.get(relation_key(relation.source_key, relation.target_key)):
-                fold = replace(fold, chunks=weights[row])
+                weighed, told = stated.get(row, (0, ()))
+                fold = replace(fold, chunks=weights[row], weighed=weighed, stated=millionths(told))
                 shown = present_relation(fold, self._folds.join(fold.texts))
                 found[row] = relation if shown == relation else shown
         return found
@@ -164,12 +173,19 @@ class AllowedSnapshot:
         """How keys are resolved, and what allowed chunks say of some entities (place 0) or relations (1)."""
         if not ids:
             return resolver({}), []
-        told = self._whole.mentions(ids, self._allowed, self._folds.settings.description_texts)
+        once = self._whole.told_once(self._coming)
+        coming = [row for row in self._coming if row not in once]
+        self._coming = []
+        told = self._whole.mentions(ids, self._allowed, self._folds.settings.description_texts, coming)
         return resolver(self._whole.aliases()), told[place]
 
     def passages(self, ids: Sequence[int]) -> Mapping[int, Passage]:
         """Allowed chunks by id."""
         return self._whole.passages(self._left("chunk", ids))
+
+    def chunk_names(self, ids: Sequence[int]) -> Mapping[int, str]:
+        """Of allowed chunks."""
+        return self._whole.chunk_names(self._left("chunk", ids))
 
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         """One document's row, if it meets the filter."""
@@ -249,10 +265,21 @@ class AllowedSnapshot:
         return self._allowed if both is None else self._whole.allowed(both)
 
     def mentions(
-        self, ids: Sequence[int], allowed: Allowed, limit: int
+        self, ids: Sequence[int], allowed: Allowed, limit: int, coming: Sequence[int] = ()
     ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
         """What allowed chunks say."""
-        return self._whole.mentions(ids, allowed, limit)
+        return self._whole.mentions(ids, allowed, limit, coming)
+
+    def expect(self, entity_ids: Sequence[int], relation_ids: Sequence[int]) -> None:
+        """Their mentions are read when the first are, in one statement."""
+        self._coming += [row for row in entity_ids if row not in self._entities]
+        self._coming += [row for row in relation_ids if row not in self._relations]
+
+    def stated_weights(
+        self, ids: Sequence[int], allowed: Allowed
+    ) -> Mapping[int, tuple[int, Sequence[float]]]:
+        """What allowed chunks say."""
+        return self._whole.stated_weights(ids, allowed)
 
     def told_once(self, ids: Sequence[int]) -> frozenset[int]:
         """Those that rest on a single mention in the whole workspace."""

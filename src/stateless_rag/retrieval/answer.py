@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from stateless_rag import calls
 from stateless_rag.errors import InvalidInput, ProviderError
 from stateless_rag.protocols import LLMRequest, StreamPart
+from stateless_rag.retrieval.cite import CheckedText
 from stateless_rag.retrieval.question import checked_question
+from stateless_rag.retrieval.quotes import locate_quotes
 from stateless_rag.retrieval.render import passages_only, system_prompt
 from stateless_rag.retrieval.retrieve import Read, begin, retrieve
 from stateless_rag.types import Answer, Message, Usage
@@ -36,14 +38,32 @@ class _Draft:
     text: str = ""
     no_context: bool = False
     notes: tuple[str, ...] = ()
+    own_prompt: bool = False
 
     @property
     def salt(self) -> str:
         """What tells equal prompts of different revisions apart."""
         return f"revision {self.retrieval.revision}"
 
-    def finished(self, text: str, *, truncated: bool = False, notes: tuple[str, ...] = ()) -> Answer:
-        """The answer with this text."""
+    def checked(self) -> CheckedText | None:
+        """What checks the text of the LLM; None in bypass mode, where it was given nothing to cite.
+
+        A prompt of the caller's may want brackets for something else: then nothing is taken out.
+        """
+        if self.retrieval.mode == "bypass":
+            return None
+        known = {reference.number for reference in self.retrieval.references}
+        return CheckedText(known, remove=not self.own_prompt)
+
+    def finished(
+        self,
+        text: str,
+        *,
+        truncated: bool = False,
+        notes: tuple[str, ...] = (),
+        checked: CheckedText | None = None,
+    ) -> Answer:
+        """The answer with this text, or with the one that was checked."""
         retrieval = self.retrieval
         spent = (self.context.clock.monotonic() - self.started) * 1000.0
         answer = Answer(
@@ -57,6 +77,16 @@ class _Draft:
             truncated=truncated,
             degraded=(*retrieval.degraded, *self.notes, *notes),
         )
+        if checked is not None:
+            citations = tuple(checked.citations)
+            quotes, missing = locate_quotes(checked.text, retrieval.passages, retrieval.references, citations)
+            answer = replace(
+                answer,
+                text=checked.text,
+                citations=citations,
+                quotes=quotes,
+                unsupported=(*checked.removed, *missing),
+            )
         self.context.emit("answered", report=answer)
         return answer
 
@@ -80,7 +110,11 @@ async def answer(
         if not _may_stand_in(draft, options):
             raise
         return draft.finished(passages_only(draft.retrieval), notes=(_fallback(error),))
-    return draft.finished(reply.text, truncated=reply.truncated)
+    checked = draft.checked()
+    if checked is not None:
+        checked.feed(reply.text)
+        checked.finish()
+    return draft.finished(reply.text, truncated=reply.truncated, checked=checked)
 
 
 async def stream_answer(
@@ -88,8 +122,8 @@ async def stream_answer(
 ) -> AsyncGenerator[str | Answer, None]:
     """As `answer`, piece by piece: strings as they come, at last the whole `Answer`. One from the cache is one piece.
 
-    If the LLM fails after the first piece and degrading is allowed, the text ends there: the answer is
-    `truncated` and `degraded` says so.
+    Pieces are checked before they are yielded: together they are the answer's text. If the LLM fails after the
+    first piece and degrading is allowed, the text ends there: the answer is `truncated` and `degraded` says so.
     """
     draft = await _draft(context, read, question, options, cache)
     if draft.request is None:
@@ -98,13 +132,15 @@ async def stream_answer(
         return
     draft.context.emit("answering")
     pieces: list[str] = []
+    checked = draft.checked()
     whole, truncated, notes = None, False, tuple[str, ...]()
     try:
         async with aclosing(_parts(draft, draft.request)) as parts:
             async for part in parts:
                 if part.text:
                     pieces.append(part.text)
-                    yield part.text
+                    if shown := part.text if checked is None else checked.feed(part.text):
+                        yield shown
                 if part.reply is not None:
                     whole, truncated = part.reply.text, part.reply.truncated
     except ProviderError as error:
@@ -115,8 +151,12 @@ async def stream_answer(
         else:
             notes = (_fallback(error),)
             pieces.append(passages_only(draft.retrieval))
+            checked = None
             yield pieces[0]
-    yield draft.finished(whole if whole is not None else "".join(pieces), truncated=truncated, notes=notes)
+    if checked is not None and (rest := checked.finish()):
+        yield rest
+    said = whole if whole is not None else "".join(pieces)
+    yield draft.finished(said, truncated=truncated, notes=notes, checked=checked)
 
 
 async def _parts(draft: _Draft, request: LLMRequest) -> AsyncGenerator[StreamPart, None]:
@@ -160,7 +200,8 @@ async def _draft(
         purpose="answer",
     )
     context = context.derive(journal=cache if options.cache else None)
-    return _Draft(context, _with_prompt(retrieval, request), started, request)
+    own_prompt = options.system_prompt is not None
+    return _Draft(context, _with_prompt(retrieval, request), started, request, own_prompt=own_prompt)
 
 
 def _with_prompt(retrieval: Retrieval, request: LLMRequest) -> Retrieval:

@@ -89,14 +89,20 @@ def fit_passages(passages: Sequence[Passage], top_k: int, budget: int, count: Co
 
     A passage costs its stored tokens and its frame, the first of a document also its line in the references.
     """
-    kept: list[Passage] = []
+    frames = []
     listed = 0
     for passage, reference in zip(passages[:top_k], references_of(passages[:top_k]), strict=True):
-        before, after = passage_frame(reference.number, passage.text)
+        frame = "".join(passage_frame(reference.number, passage.text))
         if reference.number > listed:
-            after += reference_line(reference) + "\n"
+            frame += reference_line(reference) + "\n"
             listed = reference.number
-        budget -= passage.tokens + count(before + after) + _JOINS
+        frames.append(frame)
+    least = budget - sum(passage.tokens + _JOINS for passage in passages[:top_k])
+    if sum(len(frame.encode("utf-8", "surrogatepass")) for frame in frames) <= least:
+        return list(passages[:top_k])  # a token is at least one byte: nothing has to be counted
+    kept: list[Passage] = []
+    for passage, frame in zip(passages, frames, strict=False):
+        budget -= passage.tokens + count(frame) + _JOINS
         if budget < 0:
             break
         kept.append(passage)

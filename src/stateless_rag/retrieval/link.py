@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stateless_rag.providers.stopwords import FUNCTION_WORDS
 from stateless_rag.stores.ids import id_array
+from stateless_rag.text import plain_letters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,9 +72,11 @@ def _spans(snapshot: Snapshot, question: str) -> Iterator[_Span]:
         if words[first]:
             for _, stop in reversed(tokens[first : first + _MOST_WORDS]):
                 text = question[start:stop]
-                node = snapshot.node(text)
-                if node is not None:
-                    yield _Span(start, stop, text, node)
+                # Where the texts write no accents; what is written as in the question goes before.
+                for name in dict.fromkeys((text, plain_letters(text))):
+                    node = snapshot.node(name)
+                    if node is not None:
+                        yield _Span(start, stop, text, node)
 
 
 def _is_name(span: _Span, known: str | None) -> bool:

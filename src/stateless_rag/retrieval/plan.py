@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stateless_rag.retrieval.allowed import Folds
+from stateless_rag.settings import WalkSettings
 from stateless_rag.types import Keywords
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Vectors
     from stateless_rag.retrieval.budget import Count
+    from stateless_rag.retrieval.unrelated import Floor
     from stateless_rag.settings import QueryOptions
 
 __all__ = ["Plan"]
@@ -22,7 +24,8 @@ class Plan:
 
     `lexical`: no embedder answered; names and words lead to the seeds. `prompt` is the system prompt around
     an empty context, `count` counts tokens, `candidates` is how many passages to return at most, `folds` how
-    values are folded under a metadata filter. `expect` is the document whose fate is to be told.
+    values are folded under a metadata filter, `walk` what the modes walk and mix rank by. `expect` is the document
+    whose fate is to be told. Below the `floor` nothing is found.
     """
 
     question: str
@@ -36,4 +39,6 @@ class Plan:
     lexical: bool = False
     candidates: int = 20
     folds: Folds = field(default_factory=Folds)
+    walk: WalkSettings = field(default_factory=WalkSettings)
     expect: str | None = None
+    floor: Floor | None = None

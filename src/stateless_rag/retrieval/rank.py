@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stateless_rag.settings import WALK_PARTS
 from stateless_rag.stores.ids import id_array
 
 if TYPE_CHECKING:
@@ -26,22 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["WEIGHTS", "Ranked", "rank"]
-
-WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {
-        "walk": 3.4,
-        "words": 0.7,
-        "vector": 2.3,
-        "title": 1.7,
-        "leads": 1.5,
-        "shared": 1.1,
-        "completes": 1.9,
-    }
-)
-"""What each kind of evidence weighs: the walk's share (its logarithm), BM25, cosine; that the question names the
-title; that a likely first passage names the title; that it shares a rare entity; and the question's words that the
-first one lacks, where they share one."""
+__all__ = ["Ranked", "rank"]
 
 _DECADES = 7.0  # natural logarithms below the best share, from where on the walk says nothing
 _SHARPNESS = 0.25
@@ -64,6 +51,7 @@ def rank(
     chunks: Sequence[int],
     evidence: Mapping[str, Mapping[int, float]],
     named: Sequence[Named],
+    weights: Mapping[str, float] = WALK_PARTS,
 ) -> list[Ranked]:
     """The chunks, best first, ties by id. `evidence` has scores by chunk for "walk", "words" and "vector"."""
     if not chunks:
@@ -78,25 +66,23 @@ def rank(
     shared, bridges = told.shared()
     leads = told.leads()
     idf, has = snapshot.coverage(question, ids.tolist(), snapshot.mask)
-    weights = idf / (idf.sum() or 1.0)
-    missing = (~has * weights) @ has.T.astype(np.float64)
+    worth = idf / (idf.sum() or 1.0)
+    missing = (~has * worth) @ has.T.astype(np.float64)
     completes = belief[:, None] * shared * missing
     columns["title"] = told.titled
     columns["leads"] = (belief[:, None] * leads).max(axis=0)
     columns["shared"] = (belief[:, None] * shared).max(axis=0)
     columns["completes"] = 4.0 * completes.max(axis=0)
     best_first = (belief[:, None] * shared * (0.1 + missing)).argmax(axis=0)
-    parts = {name: (WEIGHTS[name] * column).round(6) for name, column in columns.items()}
+    parts = {name: (weights[name] * column).round(6) for name, column in columns.items()}
     scores = np.sum(list(parts.values()), axis=0).round(6)
     order = np.lexsort((ids, -scores))
+    leading = bridges[best_first, np.arange(len(ids))]
+    shares = np.stack(list(parts.values()), axis=1)[order].tolist()
+    rows = zip(ids[order].tolist(), scores[order].tolist(), shares, leading[order].tolist(), strict=True)
     return [
-        Ranked(
-            int(ids[at]),
-            float(scores[at]),
-            MappingProxyType({name: float(column[at]) for name, column in parts.items() if column[at]}),
-            int(bridges[best_first[at], at]),
-        )
-        for at in order.tolist()
+        Ranked(id_, score, MappingProxyType(dict(compress(zip(parts, row, strict=True), row))), bridge)
+        for id_, score, row, bridge in rows
     ]
 
 
@@ -154,10 +140,15 @@ class _Told:
         """For each pair of chunks how rare the rarest node is that both tell of, and which; 0 and -1 for none."""
         at = np.full((len(self.tells), len(self.tells)), -1, dtype=np.int64)
         common = np.flatnonzero((self.tells.sum(axis=0) > 1) & (self.rarity > 0))
-        # The rarest last: it overwrites the others.
-        for column in common[np.lexsort((self.nodes[common], self.rarity[common]))].tolist():
-            rows = np.flatnonzero(self.tells[:, column])
-            at[rows[:, None], rows] = column
+        common = common[np.lexsort((self.nodes[common], self.rarity[common]))]
+        # All pairs of chunks that tell of the same, the rarest last: it overwrites the others.
+        places, rows = np.nonzero(self.tells[:, common].T)
+        sizes = np.bincount(places, minlength=len(common))
+        ends = np.cumsum(sizes)
+        partners = sizes[places]
+        one, starts = np.repeat(np.arange(len(rows)), partners), (ends - sizes)[places]
+        other = np.arange(len(one)) - np.repeat(np.cumsum(partners) - partners - starts, partners)
+        at[rows[one], rows[other]] = common[places[one]]
         np.fill_diagonal(at, -1)
         there = at >= 0
         if not there.any():

@@ -35,14 +35,18 @@ _EXCERPT = 800
 
 def entity_line(entity: Entity) -> str:
     """One entity as a line of JSON."""
-    name, type_, description = map(encode_basestring, (entity.name, entity.type, entity.description))
+    quoted = encode_basestring
+    name, type_, description = quoted(entity.name), quoted(entity.type), quoted(entity.description)
     return _unfenced(f'{{"entity": {name}, "type": {type_}, "description": {description}}}')
 
 
 def relation_line(relation: Relation) -> str:
     """One relation as a line of JSON."""
-    source, target, description = map(
-        encode_basestring, (relation.source, relation.target, relation.description)
+    quoted = encode_basestring
+    source, target, description = (
+        quoted(relation.source),
+        quoted(relation.target),
+        quoted(relation.description),
     )
     return _unfenced(f'{{"entity1": {source}, "entity2": {target}, "description": {description}}}')
 

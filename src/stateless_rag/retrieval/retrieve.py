@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stateless_rag import calls
-from stateless_rag.context import Meter
 from stateless_rag.counting import counting
 from stateless_rag.errors import InvalidInput, ProviderError
 from stateless_rag.limits import Priority
@@ -22,6 +21,7 @@ from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import context_text, references_of, system_prompt
 from stateless_rag.retrieval.rerank import reranked, reranks
 from stateless_rag.retrieval.search import Found, Plan, search
+from stateless_rag.retrieval.unrelated import UNRELATED, floor_for
 from stateless_rag.types import Dropped, Expected, Keywords, Retrieval, Trace
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def begin(context: Context, options: QueryOptions) -> Context:
         end = context.clock.monotonic() + options.deadline
         deadline = end if deadline is None else min(deadline, end)
     name = context.trace_id or f"trace-{secrets.token_hex(8)}"
-    return context.derive(priority=Priority.QUERY, deadline=deadline, meter=Meter(), trace_id=name)
+    return context.derive(
+        priority=Priority.QUERY, deadline=deadline, meter=context.meter.another(), trace_id=name
+    )
 
 
 def _with_threshold(context: Context, options: QueryOptions) -> QueryOptions:
@@ -89,7 +91,7 @@ async def retrieve(
     """
     question = checked_question(question, options)
     context = begin(context, options)
-    options = _with_threshold(context, options)
+    floor, options = floor_for(context, options), _with_threshold(context, options)
     if options.mode == "bypass":
         return await _bypassed(context, read, question, options, expect)
     if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying
@@ -103,10 +105,11 @@ async def retrieve(
         laps.lap("keywords")
     context.emit("searching")
     plan, fallbacks = await _plan(context, question, options, words)
-    plan = replace(plan, expect=expect)
+    plan = replace(plan, expect=expect, floor=floor)
     notes.extend(fallbacks)
     laps.lap("embed")
     found = await read(lambda snapshot: search(snapshot, plan))
+    notes.extend((UNRELATED,) if found.unrelated else ())
     laps.lap("search")
     ranked = await reranked(context, question, options, found.passages)
     notes.extend(ranked.notes)
@@ -212,7 +215,8 @@ async def _plan(
         count=context.tokenizer.count,
         keywords=words,
         candidates=options.chunk_top_k * (_RERANKED if reranks(context, options) else 1),
-        folds=Folds.of(context),
+        folds=Folds() if options.metadata_filter is None else Folds.of(context),
+        walk=context.settings.walk,
     )
     texts = list(dict.fromkeys(text for text in (question, low, high) if text is not None))
     try:

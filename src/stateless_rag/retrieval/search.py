@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from stateless_rag.retrieval.allowed import allowed_part
 from stateless_rag.retrieval.budget import fit_lines, graph_budgets, room
 from stateless_rag.retrieval.expand import Expansion, ends_of, most_rows, relations_of
-from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, round_robin, trails
+from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, placed, round_robin, trails
 from stateless_rag.retrieval.lost import expected
 from stateless_rag.retrieval.plan import Plan
 from stateless_rag.retrieval.render import entity_line, relation_line
@@ -21,6 +22,7 @@ from stateless_rag.retrieval.seeds import (
     worded_chunks,
 )
 from stateless_rag.retrieval.trace import Ranks, relation_name, traced
+from stateless_rag.retrieval.unrelated import unrelated
 from stateless_rag.retrieval.walked import WALKING, walked
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Found:
 
     Entities and relations are cut to their budgets and come with their rendered lines; passages are ranked
     candidates, for which `room` tokens are left. `counts` is `Retrieval.found`, `trace` what is known so far of its
-    trace.
+    trace. `unrelated`: nothing is found because nothing came up to the plan's floor.
     """
 
     revision: int
@@ -53,6 +55,7 @@ class Found:
     room: int
     counts: Mapping[str, int]
     trace: Trace
+    unrelated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,17 @@ def search(snapshot: Snapshot, plan: Plan) -> Found:
     left = room(plan.prompt, plan.question, plan.options, plan.count)
     whole = snapshot
     snapshot = allowed_part(whole, plan.options.metadata_filter, plan.folds)
+    if plan.floor is not None and unrelated(snapshot, plan.question, plan.vector, plan.floor):
+        nothing = _found(whole, snapshot, plan, left, _Seeds(), Expansion({}, 0))
+        return replace(nothing, unrelated=True)
     if plan.options.mode in WALKING:
-        found = walked(snapshot, plan.question, plan.vector, plan.options, plan.candidates)
+        found = walked(snapshot, plan)
         seeds = _Seeds(found.entities, found.facts, found.chunks)
         return _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), found)
     seeds = _seeds(snapshot, plan)
+    if snapshot.mask is not None:
+        facts = [hit.id for hit in seeds.relations]
+        snapshot.expect([*(hit.id for hit in seeds.entities), *ends_of(snapshot, facts)], facts)
     expansion = relations_of(snapshot, [hit.id for hit in seeds.entities], most_rows(plan.options))
     return _found(whole, snapshot, plan, left, seeds, expansion)
 
@@ -176,13 +185,13 @@ def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
         names = () if options.mode == "naive" else (*plan.keywords.low_level, *plan.keywords.high_level)
         return _Seeds(
             entities=named_entities(snapshot, names, options),
-            chunks=worded_chunks(snapshot, plan.question, options),
+            chunks=worded_chunks(snapshot, plan.question, options.chunk_top_k),
         )
     chunks = plan.vector if options.mode == "naive" else None
     return _Seeds(
         entities=() if plan.low is None else entity_seeds(snapshot, plan.low, options),
         relations=() if plan.high is None else relation_seeds(snapshot, plan.high, options),
-        chunks=() if chunks is None else chunk_seeds(snapshot, chunks, options),
+        chunks=() if chunks is None else chunk_seeds(snapshot, chunks, options, options.chunk_top_k),
     )
 
 
@@ -200,10 +209,13 @@ def _passages(
 ) -> tuple[Mapping[int, Passage], Sequence[int]]:
     """The best candidates by row, and the rows of all: chunks found directly, by entities and by relations."""
     told, stated = graph.told, graph.stated
-    scores = {hit.id: hit.score for hit in seeds.chunks}
+    cosines: Mapping[int, float] = {}
+    if plan.vector is not None and (told or stated):
+        chunks = list(dict.fromkeys(chain.from_iterable((*told.values(), *stated.values()))))
+        cosines = snapshot.similarities("chunk", plan.vector, chunks)
     each = plan.options.related_chunks
-    by_entity = _pick(snapshot, plan, owned_chunks(list(told.values())), each, scores)
-    by_relation = _pick(snapshot, plan, owned_chunks(list(stated.values()), by_entity), each, scores)
+    by_entity = pick_chunks(owned_chunks(list(told.values())), each, cosines)
+    by_relation = pick_chunks(owned_chunks(list(stated.values()), by_entity), each, cosines)
     order = round_robin([hit.id for hit in seeds.chunks], by_entity, by_relation)
     best = order[: plan.candidates]
     found_by = trails(
@@ -213,21 +225,9 @@ def _passages(
         [(relation_name(graph.relations[row]), chunks) for row, chunks in stated.items()],
     )
     rows = snapshot.passages(best)
-    near: Mapping[int, float] = {} if plan.lexical else scores
+    near = {} if plan.lexical else {**cosines, **{hit.id: hit.score for hit in seeds.chunks}}
     passages = {
-        row: replace(passage, score=1 / rank, similarity=near.get(row), found_by=found_by[row])
+        row: placed(passage, rank, near.get(row), found_by[row])
         for rank, (row, passage) in enumerate(rows.items(), start=1)
     }
     return passages, order
-
-
-def _pick(
-    snapshot: Snapshot, plan: Plan, owned: Sequence[Sequence[int]], each: int, scores: dict[int, float]
-) -> list[int]:
-    """As `pick_chunks`; adds the cosines it looked up to the scores."""
-    if plan.vector is None or not owned:
-        return pick_chunks(owned, each, {})
-    near = snapshot.similarities("chunk", plan.vector, [chunk for own in owned for chunk in own])
-    for chunk, score in near.items():
-        scores.setdefault(chunk, score)
-    return pick_chunks(owned, each, near)

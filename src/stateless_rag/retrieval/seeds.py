@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stateless_rag.protocols import Snapshot, Vectors
-    from stateless_rag.settings import QueryOptions
+    from stateless_rag.settings import QueryOptions, WalkSettings
 
 __all__ = [
-    "FACTS",
     "chunk_seeds",
     "entity_seeds",
     "fact_seeds",
@@ -22,12 +21,8 @@ __all__ = [
     "worded_chunks",
 ]
 
-FACTS = 5
-"""Relations from whose ends a walk starts; ten or more lead astray."""
-
 _FACTS_LOOKED_AT = 20
 _CHUNKS_OF_FACT = 10
-_PASSAGE_SHARE = 0.5
 
 
 def entity_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
@@ -40,26 +35,31 @@ def relation_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -
     return snapshot.search("relation", vector, options.top_k, least_similarity(options))
 
 
-def fact_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
+def fact_seeds(
+    snapshot: Snapshot, vector: Vectors, options: QueryOptions, settings: WalkSettings
+) -> list[Hit]:
     """The relations that a walk starts from: near to the vector, and stated by a chunk that is near to it too.
 
     A relation alone does not say what its text is about; its passage does.
     """
-    near = snapshot.search("relation", vector, _FACTS_LOOKED_AT, least_similarity(options))
+    if not settings.facts:
+        return []
+    looked_at = max(_FACTS_LOOKED_AT, settings.facts)
+    near = snapshot.search("relation", vector, looked_at, least_similarity(options))
     stated = snapshot.relation_chunks([hit.id for hit in near], _CHUNKS_OF_FACT)
     chunks = list(dict.fromkeys(chunk for own in stated.values() for chunk in own))
     cosines = snapshot.similarities("chunk", vector, chunks)
 
     def worth(hit: Hit) -> float:
         best = max((cosines.get(chunk, 0.0) for chunk in stated.get(hit.id, ())), default=0.0)
-        return hit.score + _PASSAGE_SHARE * best
+        return hit.score + settings.fact_passages * best
 
-    return sorted(near, key=lambda hit: (-worth(hit), hit.id))[: min(FACTS, options.top_k)]
+    return sorted(near, key=lambda hit: (-worth(hit), hit.id))[: min(settings.facts, options.top_k)]
 
 
-def chunk_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions) -> list[Hit]:
-    """The `chunk_top_k` chunks nearest to the vector, at least `min_similarity` near."""
-    return snapshot.search("chunk", vector, options.chunk_top_k, least_similarity(options))
+def chunk_seeds(snapshot: Snapshot, vector: Vectors, options: QueryOptions, most: int) -> list[Hit]:
+    """At most so many chunks nearest to the vector, at least `min_similarity` near."""
+    return snapshot.search("chunk", vector, most, least_similarity(options))
 
 
 def named_entities(snapshot: Snapshot, names: Iterable[str], options: QueryOptions) -> list[Hit]:
@@ -72,12 +72,12 @@ def named_entities(snapshot: Snapshot, names: Iterable[str], options: QueryOptio
     return [Hit(row, 1.0) for row in ids][: options.top_k]
 
 
-def worded_chunks(snapshot: Snapshot, question: str, options: QueryOptions) -> list[Hit]:
-    """The `chunk_top_k` chunks that share most words with the question.
+def worded_chunks(snapshot: Snapshot, question: str, most: int) -> list[Hit]:
+    """At most so many chunks that share most words with the question.
 
     Stands in for `chunk_seeds` where no embedder answers; scores are not cosines.
     """
-    return snapshot.match_words(question, options.chunk_top_k)
+    return snapshot.match_words(question, most)
 
 
 def least_similarity(options: QueryOptions) -> float:

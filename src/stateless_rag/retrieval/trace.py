@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.types import Seed, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable
 
     from stateless_rag.protocols import Hit, Snapshot
     from stateless_rag.types import Entity, Passage, Relation
 
 __all__ = ["Ranks", "relation_name", "traced"]
+
+Key = TypeVar("Key", bound="Hashable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,34 @@ def traced(whole: Snapshot, snapshot: Snapshot, ranks: Ranks) -> Trace:
         entities=tuple(ranks.entities.values()),
         relations=tuple(ranks.relations.values()),
         candidates=tuple(ranks.passages.values()),
-        entity_chunks={ranks.entities[row].key: _among(chunks, rows) for row, rows in ranks.told.items()},
-        relation_chunks={
-            _pair(ranks.relations[row]): _among(chunks, rows) for row, rows in ranks.stated.items()
-        },
+        entity_chunks=_Speaking({ranks.entities[row].key: rows for row, rows in ranks.told.items()}, chunks),
+        relation_chunks=_Speaking(
+            {_pair(ranks.relations[row]): rows for row, rows in ranks.stated.items()}, chunks
+        ),
     )
+
+
+class _Speaking(Mapping[Key, tuple[str, ...]]):
+    """Those of the passages that speak of something, by its key: found when they are asked for, which is seldom.
+
+    `rows` are the chunks that do, `names` the passages by their rows.
+    """
+
+    def __init__(self, rows: Mapping[Key, Sequence[int]], names: Mapping[int, str]) -> None:
+        self._rows: Mapping[Key, Sequence[int]] = rows
+        self._names = names
+
+    def __getitem__(self, key: Key) -> tuple[str, ...]:
+        return _among(self._names, self._rows[key])
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def _pair(relation: Relation) -> tuple[str, str]:
@@ -80,8 +106,7 @@ def _seeds(snapshot: Snapshot, ranks: Ranks, chunks: Mapping[int, str]) -> Itera
         if (relation := ranks.relations.get(hit.id)) is not None:
             yield Seed(kind="relation", name=relation_name(relation), score=hit.score)
     behind = [hit.id for hit in ranks.chunk_seeds if hit.id not in chunks]
-    others = snapshot.passages(behind) if behind else {}
-    names = {**chunks, **{row: passage.chunk_id for row, passage in others.items()}}
+    names = {**chunks, **snapshot.chunk_names(behind)} if behind else chunks
     for hit in ranks.chunk_seeds:
         if hit.id in names:
             yield Seed(kind="chunk", name=names[hit.id], score=hit.score)

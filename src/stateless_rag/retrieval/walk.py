@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.ids import id_array
+from stateless_rag.stores.ids import distinct, id_array
+from stateless_rag.stores.links import TITLE_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
 
     from stateless_rag.protocols import Allowed, Hit, Links, Snapshot
     from stateless_rag.retrieval.link import Named
+    from stateless_rag.settings import WalkSettings
 
     Floats = NDArray[np.float64]
 
 __all__ = ["restart", "walk"]
 
-PASSAGE_WEIGHT = 0.02
-"""Of the nearest passages among the seeds, at most each."""
-
-DAMPING = 0.5
 _FACT_WEIGHT = 0.5
 _ROUNDS = 10
 _LEAST = 5e-5
+_SCAN = 16  # looking at so many nodes costs as much as sorting one
 
 
 def restart(
@@ -41,14 +40,16 @@ def restart(
     named: Sequence[Named],
     facts: Sequence[Hit],
     passages: Sequence[Hit],
+    settings: WalkSettings,
 ) -> Floats:
     """Where the walk begins: mass by position, not yet scaled.
 
     Named entities by 1/√(their chunks), ends of facts by cosine/√(their chunks), passages by how near they are.
+    Without `hub_damping`, one that many chunks tell of starts with as much as any.
     """
     mass = np.zeros(len(links))
     for found in named:
-        mass[found.position] += 1.0 / np.sqrt(found.chunks)
+        mass[found.position] += 1.0 / np.sqrt(found.chunks if settings.hub_damping else 1)
     ends = snapshot.endpoints([hit.id for hit in facts])
     pairs = [(entity, hit.score) for hit in facts for entity in ends.get(hit.id, ())]
     if pairs:
@@ -56,38 +57,57 @@ def restart(
         counts = np.maximum(links.chunk_counts(at, snapshot.mask), 1)
         for place, count, (_, score) in zip(at.tolist(), counts.tolist(), pairs, strict=True):
             if place >= 0:
-                mass[place] += _FACT_WEIGHT * max(0.0, score) / np.sqrt(count)
+                mass[place] += _FACT_WEIGHT * max(0.0, score) / np.sqrt(count if settings.hub_damping else 1)
     best = max((hit.score for hit in passages), default=0.0)
     if best > 0:
         at = links.positions(id_array(hit.id for hit in passages))
         near = np.array([max(0.0, hit.score) / best for hit in passages])
-        mass[at[at >= 0]] += PASSAGE_WEIGHT * near[at >= 0]
+        mass[at[at >= 0]] += settings.passages * near[at >= 0]
     return mass
 
 
-def walk(links: Links, mass: Floats, allowed: Allowed | None = None) -> Mapping[int, float]:
+def walk(
+    links: Links,
+    mass: Floats,
+    allowed: Allowed | None = None,
+    *,
+    damping: float = 0.5,
+    titles: float = TITLE_WEIGHT,
+) -> Mapping[int, float]:
     """The share of a walk that ends at each chunk, by id, best first, ties by id; it always returns to `mass`.
 
-    Shares are rounded, so that they do not depend on the order in which a sum was made.
+    `titles` is the weight of the edge between a passage and its title. Shares are rounded, so that they do not
+    depend on the order in which a sum was made.
     """
     total = float(mass.sum())
     if total <= 0:
         return {}
     left, ended = mass / total, np.zeros(len(mass))
+    active = np.flatnonzero(left > _LEAST)
     for _ in range(_ROUNDS):
-        active = np.flatnonzero(left > _LEAST)
         if not len(active):
             break
         moved = left[active]
         left[active] = 0.0
-        ended[active] += (1.0 - DAMPING) * moved
+        ended[active] += (1.0 - damping) * moved
         edges = links.edges(active, allowed)
-        strength = np.bincount(edges.owners, edges.weights, len(active))
-        step = DAMPING * (moved / np.where(strength > 0, strength, 1.0))[edges.owners] * edges.weights
-        left += np.bincount(edges.targets, step, len(mass))
-    ended += (1.0 - DAMPING) * left
+        weights = edges.weights
+        if titles != TITLE_WEIGHT:
+            weights = np.where(weights == TITLE_WEIGHT, titles, weights)
+        strength = np.bincount(edges.owners, weights, len(active))
+        step = damping * (moved / np.where(strength > 0, strength, 1.0))[edges.owners] * weights
+        np.add.at(left, edges.targets, step)
+        active = _with_enough(left, edges.targets)
+    ended += (1.0 - damping) * left
     reached = np.flatnonzero(ended > 0)
     reached = reached[links.is_chunk(reached)]
     ids, shares = links.ids(reached), ended[reached].round(9)
     order = np.lexsort((ids, -shares))
     return dict(zip(ids[order].tolist(), shares[order].tolist(), strict=True))
+
+
+def _with_enough(left: Floats, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where enough is left to be moved on, ascending: only at `targets`, which are what anything came to."""
+    if len(left) < _SCAN * len(targets):
+        return np.flatnonzero(left > _LEAST)
+    return distinct(targets[left[targets] > _LEAST])

@@ -6,13 +6,14 @@ link → walk → rank (in mode mix). No keywords are needed, so no LLM is asked
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stateless_rag.protocols import Hit
-from stateless_rag.retrieval.fuse import trails
+from stateless_rag.retrieval.expand import ends_of
+from stateless_rag.retrieval.fuse import placed, trails
 from stateless_rag.retrieval.link import keyword_nodes, named_nodes
 from stateless_rag.retrieval.rank import rank
 from stateless_rag.retrieval.seeds import chunk_seeds, fact_seeds, worded_chunks
@@ -20,12 +21,12 @@ from stateless_rag.retrieval.walk import restart, walk
 from stateless_rag.stores.ids import id_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from stateless_rag.protocols import Links, Snapshot, Vectors
     from stateless_rag.retrieval.link import Named
+    from stateless_rag.retrieval.plan import Plan
     from stateless_rag.retrieval.rank import Ranked
-    from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage
 
 __all__ = ["WALKING", "Walked", "walked"]
@@ -61,70 +62,80 @@ class _Seeds:
     worded: Sequence[Hit]
 
 
-def walked(
-    snapshot: Snapshot, question: str, vector: Vectors | None, options: QueryOptions, candidates: int
-) -> Walked:
-    """Find passages for a question. Without its `vector`, words and names alone lead there."""
-    seeds = _seeds(snapshot, question, vector, options)
+def walked(snapshot: Snapshot, plan: Plan) -> Walked:
+    """Find passages for a question. Without its vector, words and names alone lead there."""
+    vector, settings = plan.vector, plan.walk
+    seeds = _seeds(snapshot, plan)
     direct = seeds.near or seeds.worded
-    mass = restart(snapshot, seeds.links, seeds.named, seeds.facts, direct)
-    shares = walk(seeds.links, mass, snapshot.mask)
-    ranked = _ranked(snapshot, question, vector, seeds, shares, options.mode)
+    mass = restart(snapshot, seeds.links, seeds.named, seeds.facts, direct, settings)
+    shares = walk(seeds.links, mass, snapshot.mask, damping=settings.damping, titles=settings.titles)
+    pool, near = _pool(snapshot, plan, seeds, shares)
+    ranked = _ranked(snapshot, plan, pool, near, seeds, shares)
     order = list(dict.fromkeys([*(found.id for found in ranked), *shares]))
-    best = order[:candidates]
-    passages = _passages(snapshot, best, seeds, shares, {found.id: found for found in ranked})
+    best = order[: plan.candidates]
+    near = {**near, **_cosines(snapshot, vector, [id_ for id_ in best if id_ not in near])}
     entities = [Hit(found.id, 1.0) for found in seeds.named]
     return Walked(
         entities=entities,
         facts=seeds.facts,
         chunks=direct,
-        passages=_with_similarities(snapshot, passages, best, vector),
+        passages=_passages(snapshot, best, seeds, shares, {found.id: found for found in ranked}, near),
         order=order,
         names={found.id: found.name for found in seeds.named},
     )
 
 
-def _seeds(snapshot: Snapshot, question: str, vector: Vectors | None, options: QueryOptions) -> _Seeds:
-    links = snapshot.links()
-    direct = replace(options, chunk_top_k=_DIRECT)
+def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
+    links, vector, settings = snapshot.links(), plan.vector, plan.walk
+    facts = () if vector is None else fact_seeds(snapshot, vector, plan.options, settings)
+    if snapshot.mask is not None:
+        rows = [hit.id for hit in facts]
+        snapshot.expect(ends_of(snapshot, rows), rows)
+    by_words = vector is None or (settings.words and plan.options.mode != "walk")
     return _Seeds(
         links=links,
-        named=_named(snapshot, links, question, options)[: options.top_k],
-        facts=() if vector is None else fact_seeds(snapshot, vector, options),
-        near=() if vector is None else chunk_seeds(snapshot, vector, direct),
-        worded=()
-        if options.mode == "walk" and vector is not None
-        else worded_chunks(snapshot, question, direct),
+        named=_named(snapshot, links, plan) if settings.names else (),
+        facts=facts,
+        near=() if vector is None else chunk_seeds(snapshot, vector, plan.options, _DIRECT),
+        worded=worded_chunks(snapshot, plan.question, _DIRECT) if by_words else (),
     )
 
 
-def _named(snapshot: Snapshot, links: Links, question: str, options: QueryOptions) -> list[Named]:
+def _named(snapshot: Snapshot, links: Links, plan: Plan) -> list[Named]:
     """What the question names, or else the caller's keywords."""
-    found = named_nodes(snapshot, links, question)
-    return found or keyword_nodes(
+    options = plan.options
+    found = named_nodes(snapshot, links, plan.question) or keyword_nodes(
         snapshot, links, (*options.low_level_keywords, *options.high_level_keywords)
     )
+    return found[: options.top_k]
+
+
+def _cosines(snapshot: Snapshot, vector: Vectors | None, chunks: Sequence[int]) -> Mapping[int, float]:
+    return {} if vector is None or not chunks else snapshot.similarities("chunk", vector, chunks)
+
+
+def _pool(
+    snapshot: Snapshot, plan: Plan, seeds: _Seeds, shares: Mapping[int, float]
+) -> tuple[Sequence[int], Mapping[int, float]]:
+    """The best by the walk and the seeds, with their cosines; none in mode walk, which ranks nothing anew."""
+    if plan.options.mode == "walk":
+        return (), {}
+    direct = (hit.id for hit in (*seeds.near, *seeds.worded))
+    pool = list(dict.fromkeys([*islice(shares, _POOL), *direct]))
+    return pool, _cosines(snapshot, plan.vector, pool)
 
 
 def _ranked(
     snapshot: Snapshot,
-    question: str,
-    vector: Vectors | None,
+    plan: Plan,
+    pool: Sequence[int],
+    near: Mapping[int, float],
     seeds: _Seeds,
     shares: Mapping[int, float],
-    mode: str,
 ) -> list[Ranked]:
-    """The best by the walk and the seeds, ranked by all evidence; none of them in mode walk."""
-    if mode == "walk":
-        return []
-    direct = (hit.id for hit in (*seeds.near, *seeds.worded))
-    pool = list(dict.fromkeys([*islice(shares, _POOL), *direct]))
-    evidence = {
-        "walk": shares,
-        "words": {hit.id: hit.score for hit in seeds.worded},
-        "vector": {} if vector is None else snapshot.similarities("chunk", vector, pool),
-    }
-    return rank(snapshot, seeds.links, question, pool, evidence, seeds.named)
+    """The pool, ranked by all evidence."""
+    evidence = {"walk": shares, "words": {hit.id: hit.score for hit in seeds.worded}, "vector": near}
+    return rank(snapshot, seeds.links, plan.question, pool, evidence, seeds.named, plan.walk.parts)
 
 
 def _passages(
@@ -133,7 +144,8 @@ def _passages(
     seeds: _Seeds,
     shares: Mapping[int, float],
     ranked: Mapping[int, Ranked],
-) -> Iterable[tuple[int, Passage]]:
+    near: Mapping[int, float],
+) -> Mapping[int, Passage]:
     """Passages by id, with their scores and trails."""
     named = [found.id for found in seeds.named]
     told = snapshot.entity_chunks(named, _CHUNKS_EACH) if named else {}
@@ -149,19 +161,15 @@ def _passages(
     )
     worded = {hit.id for hit in seeds.worded}
     bridges = _bridges(snapshot, seeds.links, [ranked[id_] for id_ in best if id_ in ranked])
+    passages = {}
     for place, (id_, passage) in enumerate(snapshot.passages(best).items(), start=1):
         direct = [name for name, where in (("words", worded), ("walk", shares)) if id_ in where]
         leading = [f"bridge:{bridges[id_]}"] if id_ in bridges else []
         share = MappingProxyType({"walk": shares[id_]} if id_ in shares else {})
-        yield (
-            id_,
-            replace(
-                passage,
-                score=1 / place,
-                found_by=(*direct, *found_by[id_], *leading),
-                parts=ranked[id_].parts if id_ in ranked else share,
-            ),
-        )
+        trail = (*direct, *found_by[id_], *leading)
+        parts = ranked[id_].parts if id_ in ranked else share
+        passages[id_] = placed(passage, place, near.get(id_), trail, parts)
+    return passages
 
 
 def _bridges(snapshot: Snapshot, links: Links, ranked: Sequence[Ranked]) -> Mapping[int, str]:
@@ -172,13 +180,3 @@ def _bridges(snapshot: Snapshot, links: Links, ranked: Sequence[Ranked]) -> Mapp
     return {
         found.id: entities[node].name for found, node in zip(bridged, nodes, strict=True) if node in entities
     }
-
-
-def _with_similarities(
-    snapshot: Snapshot,
-    passages: Iterable[tuple[int, Passage]],
-    best: Sequence[int],
-    vector: Vectors | None,
-) -> Mapping[int, Passage]:
-    near = {} if vector is None else snapshot.similarities("chunk", vector, best)
-    return {id_: replace(passage, similarity=near.get(id_)) for id_, passage in passages}

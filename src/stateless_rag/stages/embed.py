@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from stateless_rag.calls import embed_texts
 from stateless_rag.checks import texts as checked
-from stateless_rag.embedding import embed_into_journal
+from stateless_rag.embedding import embed_digested, embed_into_journal
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.protocols import Vectors
     from stateless_rag.types import Entity, Relation
 
-__all__ = ["embed", "embed_named", "entity_text", "relation_text"]
+__all__ = ["chunk_text", "embed", "embed_named", "entity_text", "relation_text"]
 
 _HELD_BYTES = 32 << 20  # of vectors that a commit carries with it
 _DIMENSION = 1536  # where the embedder does not tell
@@ -35,8 +35,7 @@ async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str
     """
     held = 4 * len(texts) * (context.embedder.dimension or _DIMENSION)
     if context.journal is None or held <= _HELD_BYTES:
-        matrix = await embed(context, list(texts.values()))
-        return dict(zip(texts, matrix, strict=True))
+        return await embed_digested(context, texts, role="document")
     await embed_into_journal(context, context.journal, texts)
     return {}
 
@@ -44,6 +43,12 @@ async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str
 def entity_text(context: Context, entity: Entity) -> str:
     """What is embedded for an entity: name and description."""
     return _cut(context, f"{entity.name}\n{entity.description}" if entity.description else entity.name)
+
+
+def chunk_text(context: Context, text: str, tokens: int) -> str:
+    """What is embedded for a chunk: its text, of which the embedder is given no more than it takes."""
+    limit = context.embedder.max_tokens
+    return text if limit is None or tokens <= limit else _cut(context, text)
 
 
 def relation_text(context: Context, relation: Relation) -> str:

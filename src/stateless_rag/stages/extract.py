@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateless_rag.calls import complete
-from stateless_rag.checks import instances
+from stateless_rag.checks import instances, shown
 from stateless_rag.counting import count_tokens
-from stateless_rag.errors import InvalidReply, ProviderError
+from stateless_rag.errors import InvalidReply, ProviderError, StatelessRagError
 from stateless_rag.prompts import fenced, render
 from stateless_rag.protocols import LLMReply, LLMRequest
 from stateless_rag.providers.cooccurrence import CooccurrenceExtractor
@@ -92,8 +92,42 @@ async def _work(
 
 
 async def extract_one(context: Context, chunk: Chunk) -> Extraction:
-    """Extract one chunk. Raises ProviderError (InvalidReply for a reply without a usable record)."""
-    return await context.extractor.extract(context, chunk)
+    """Extract one chunk. Raises ProviderError (InvalidReply for a reply without a usable record).
+
+    That is also what a caller's extractor fails with that raises anything else, or returns what cannot be kept.
+    """
+    try:
+        found = await context.extractor.extract(context, chunk)
+    except StatelessRagError:
+        raise
+    except Exception as error:  # the caller's extractor may raise anything; only this chunk is to fail
+        raise ProviderError(f"the extractor raised {type(error).__name__}: {error}") from error
+    if not isinstance(context.extractor, LLMExtractor | CooccurrenceExtractor):
+        _require_evidence(context, chunk, found)
+    return found
+
+
+def _require_evidence(context: Context, chunk: Chunk, found: Any) -> None:
+    """Raise InvalidReply for what a caller's extractor returns that would break the graph."""
+    policy = context.settings.merging.key_policy
+    if not isinstance(found, Extraction) or found.chunk_id != chunk.id:
+        raise InvalidReply(
+            f"the extractor returned {shown(found)}; it must return the Extraction of chunk {chunk.id!r}"
+        )
+    told: tuple[EntityMention | RelationMention, ...] = (*found.entities, *found.relations)
+    for mention in told:
+        if (mention.chunk_id, mention.generation) != (chunk.id, found.generation):
+            raise InvalidReply(f"{shown(mention)} of the extractor is of another chunk or generation")
+    named = {mention.key for mention in found.entities}
+    for mention in found.entities:
+        if not mention.key or mention.key != entity_key(mention.name, policy):
+            raise InvalidReply(f"{shown(mention)} of the extractor must have the key of its name ({policy})")
+    for relation in found.relations:
+        ends = {relation.source_key, relation.target_key}
+        if len(ends) < 2 or ends - named:
+            raise InvalidReply(
+                f"{shown(relation)} of the extractor must relate two entities that it mentions"
+            )
 
 
 def to_delta(extractions: Iterable[Extraction]) -> GraphDelta:
@@ -294,43 +328,47 @@ def _length(records: Iterable[tuple[object, ...]]) -> int:
 # ---- mentions ------------------------------------------------------------------------------------------
 
 
-def mentions(context: Context, chunk: Chunk, generation: str, parsed: ParsedReply) -> Extraction:
+def mentions(
+    context: Context, chunk: Chunk, generation: str, parsed: ParsedReply, weights: Sequence[float] = ()
+) -> Extraction:
     """The records of a chunk as mentions, sorted, each once.
 
     An end of a relation that no entity record names is mentioned by implication: with no type, and of the
-    descriptions of its relations the longest. A relation whose ends have one key is dropped.
+    descriptions of its relations the longest. A relation whose ends have one key is dropped. `weights` are those of
+    the relations, 0 for none; there may be none at all.
     """
     policy = context.settings.merging.key_policy
     names = {name for name, _, _ in parsed.entities}
     names.update(name for relation in parsed.relations for name in relation[:2])
     keys = {name: entity_key(name, policy) for name in names}
 
-    def entity(name: str, type_: str, description: str) -> EntityMention:
-        return EntityMention(chunk.id, generation, keys[name], name, type_, description)
-
-    entities = {entity(*record) for record in parsed.entities}
+    # As tuples: they are put in order several times as fast as mentions are.
+    entities = {(keys[name], name, type_, description) for name, type_, description in parsed.entities}
+    told_of: Iterable[tuple[Any, ...]] = parsed.relations
+    if weights:
+        told_of = [(*told, heavy) for told, heavy in zip(parsed.relations, weights, strict=True)]
     relations = {
-        RelationMention(chunk.id, generation, keys[source], keys[target], source, target, words, description)
-        for source, target, words, description in parsed.relations
-        if keys[source] != keys[target] and keys[source] and keys[target]
+        (keys[told[0]], keys[told[1]], *told)
+        for told in told_of
+        if keys[told[0]] != keys[told[1]] and keys[told[0]] and keys[told[1]]
     }
-    named = {mention.key for mention in entities}
-    implied: dict[str, EntityMention] = {}
-    for relation in relations:
-        for name in (relation.source, relation.target):
-            if keys[name] not in named:
-                mention = entity(name, "", relation.description)
-                best = implied.get(mention.key, mention)
-                implied[mention.key] = min(mention, best, key=_longest_first)
+    named = {key for key, _, _, _ in entities}
+    implied: dict[str, tuple[str, str, str, str]] = {}
+    for source_key, target_key, source, target, _, description, *_ in relations:
+        for key, name in ((source_key, source), (target_key, target)):
+            if key not in named:
+                told = (key, name, "", description)
+                implied[key] = min(told, implied.get(key, told), key=_longest_first)
     entities.update(implied.values())
     return Extraction(
         chunk_id=chunk.id,
         generation=generation,
-        entities=tuple(sorted(entities)),
-        relations=tuple(sorted(relations)),
+        entities=tuple([EntityMention(chunk.id, generation, *told) for told in sorted(entities)]),
+        relations=tuple([RelationMention(chunk.id, generation, *told) for told in sorted(relations)]),
         warnings=parsed.warnings,
     )
 
 
-def _longest_first(mention: EntityMention) -> tuple[int, str, str]:
-    return (-len(mention.description), mention.description, mention.name)
+def _longest_first(told: tuple[str, str, str, str]) -> tuple[int, str, str]:
+    _, name, _, description = told
+    return (-len(description), description, name)

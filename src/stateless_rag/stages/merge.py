@@ -36,12 +36,15 @@ __all__ = [
     "fold_entities",
     "fold_relations",
     "merge",
+    "millionths",
     "present_entity",
     "present_relation",
     "resolver",
     "subtract_entities",
     "subtract_relations",
 ]
+
+_MILLION = 1_000_000
 
 Resolve = Callable[[str], str]
 Counts = Mapping[str, int]
@@ -87,7 +90,8 @@ class EntityFold:
 class RelationFold:
     """All mentions of one relation, folded. `forward` counts mentions from `left` to `right`, `backward` the
     others; `left_names` and `right_names` are the ends as the mentions call them. `keywords` and `texts` are
-    sketches, in code point order.
+    sketches, in code point order. `weighed` of the chunks say what the relation weighs: `stated` millionths in all,
+    as whole numbers add up to the same in any order.
     """
 
     left: str
@@ -99,11 +103,21 @@ class RelationFold:
     right_names: Counts
     keywords: tuple[str, ...]
     texts: tuple[str, ...]
+    weighed: int = 0
+    stated: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
         """The unordered pair of entity keys."""
         return (self.left, self.right)
+
+    @property
+    def weight(self) -> float:
+        """What the chunks say that it weighs, and 1 for each of the others; an int if it is whole."""
+        if not self.weighed:
+            return self.chunks
+        total = (self.chunks - self.weighed) * _MILLION + self.stated
+        return total / _MILLION if total % _MILLION else total // _MILLION
 
 
 def fold_entities(
@@ -113,16 +127,21 @@ def fold_entities(
     groups: dict[str, list[EntityMention]] = {}
     for mention in mentions:
         groups.setdefault(resolve(mention.key), []).append(mention)
-    return {
-        key: EntityFold(
-            key,
-            len({mention.chunk_id for mention in group}),
-            _count([mention.name for mention in group]),
-            _count([mention.type for mention in group if mention.type]),
-            _sketch(key, [mention.description for mention in group], k),
-        )
-        for key, group in groups.items()
-    }
+    return {key: _entity_fold(key, group, k) for key, group in groups.items()}
+
+
+def _entity_fold(key: str, group: Sequence[EntityMention], k: int | None) -> EntityFold:
+    if len(group) == 1:  # most often
+        (only,) = group
+        types = {only.type: 1} if only.type else {}
+        return EntityFold(key, 1, {only.name: 1}, types, _sketch(key, (only.description,), k))
+    return EntityFold(
+        key,
+        len({mention.chunk_id for mention in group}),
+        _count([mention.name for mention in group]),
+        _count([mention.type for mention in group if mention.type]),
+        _sketch(key, [mention.description for mention in group], k),
+    )
 
 
 def fold_relations(
@@ -134,20 +153,39 @@ def fold_relations(
         source, target = resolve(mention.source_key), resolve(mention.target_key)
         if source != target:
             groups.setdefault(relation_key(source, target), []).append((source < target, mention))
-    return {
-        (left, right): RelationFold(
-            left,
-            right,
-            len({mention.chunk_id for _, mention in group}),
-            sum([forward for forward, _ in group]),
-            sum([not forward for forward, _ in group]),
-            _count([mention.source if forward else mention.target for forward, mention in group]),
-            _count([mention.target if forward else mention.source for forward, mention in group]),
-            _sketch(left, [word for _, mention in group for word in mention.keywords], keywords),
-            _sketch(f"{left}\n{right}", [mention.description for _, mention in group], k),
-        )
-        for (left, right), group in groups.items()
-    }
+    return {pair: _relation_fold(*pair, group, k, keywords) for pair, group in groups.items()}
+
+
+def _relation_fold(
+    left: str, right: str, group: Sequence[tuple[bool, RelationMention]], k: int | None, keywords: int | None
+) -> RelationFold:
+    named = [(told.source, told.target) if forward else (told.target, told.source) for forward, told in group]
+    forwards = sum([forward for forward, _ in group])
+    return RelationFold(
+        left,
+        right,
+        len({mention.chunk_id for _, mention in group}) if len(group) > 1 else 1,
+        forwards,
+        len(group) - forwards,
+        _count([name for name, _ in named]),
+        _count([name for _, name in named]),
+        _sketch(left, [word for _, mention in group for word in mention.keywords], keywords),
+        _sketch(f"{left}\n{right}", [mention.description for _, mention in group], k),
+        *_stated([mention for _, mention in group if mention.weight]),
+    )
+
+
+def _stated(mentions: Sequence[RelationMention]) -> tuple[int, int]:
+    """How many chunks these mentions, which state weights, are of, and the sum of these in millionths."""
+    if not mentions:
+        return 0, 0
+    chunks = {mention.chunk_id for mention in mentions}
+    return len(chunks), millionths([mention.weight for mention in mentions])
+
+
+def millionths(weights: Iterable[float]) -> int:
+    """The sum of weights in millionths, whatever their order."""
+    return sum([round(weight * _MILLION) for weight in weights])
 
 
 def add_entities(one: EntityFold, other: EntityFold, k: int) -> EntityFold:
@@ -173,6 +211,8 @@ def add_relations(one: RelationFold, other: RelationFold, k: int, keywords: int)
         _plus(one.right_names, other.right_names),
         _sketch(one.left, one.keywords + other.keywords, keywords),
         _sketch(f"{one.left}\n{one.right}", one.texts + other.texts, k),
+        one.weighed + other.weighed,
+        one.stated + other.stated,
     )
 
 
@@ -206,6 +246,8 @@ def subtract_relations(whole: RelationFold, part: RelationFold) -> RelationFold 
         _minus(whole.right_names, part.right_names),
         whole.keywords,
         whole.texts,
+        whole.weighed - part.weighed,
+        whole.stated - part.stated,
     )
 
 
@@ -233,7 +275,7 @@ def present_relation(
     order of its keys.
     """
     left, right = _majority(fold.left_names), _majority(fold.right_names)
-    forward, keywords, weight = fold.forward >= fold.backward, fold.keywords, fold.chunks
+    forward, keywords, weight = fold.forward >= fold.backward, fold.keywords, fold.weight
     if by_hand is not None:
         called = by_hand.called or (None, None)
         left, right = by_hand.left or left or called[0], by_hand.right or right or called[1]
@@ -290,6 +332,8 @@ def _majority(counts: Counts) -> str | None:
 def _sketch(salt: str, texts: Iterable[str], k: int | None) -> tuple[str, ...]:
     """Of the distinct texts the `k` with the smallest hashes, in code point order."""
     distinct = {text for text in texts if text}
+    if len(distinct) < 2:  # most often
+        return tuple(distinct) if k != 0 else ()
     if k is not None and len(distinct) > k:
         return tuple(sorted(nsmallest(k, distinct, key=lambda text: digest(salt, text))))
     return tuple(sorted(distinct))

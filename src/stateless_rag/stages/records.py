@@ -113,10 +113,15 @@ def parse_records(reply: str, *, cut: bool = False) -> ParsedReply:
     found = _Collector()
     text, complete = _without_marks(found.bounded(reply))
     lines = _LINE_BREAK.split(text)
+    sound = not _has_marks(text)
     for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or _FENCE.fullmatch(line):
+        if not line or (line[0] == "`" and _FENCE.fullmatch(line)):
             continue
-        rows = _whole_row(line) or _rows(line)
+        row = _whole_row(line) if sound or not _has_marks(line) else None
+        if row is not None and not cut:
+            _take_whole_row(row, found)
+            continue
+        rows = [row] if row is not None else _rows(line)
         if cut and number == len(lines) and not complete and not _WHOLE_END.search(line):
             found.warn("cut off")
             rows = rows[:-1]
@@ -134,14 +139,24 @@ def _without_marks(text: str) -> tuple[str, bool]:
     return _COMPLETE.sub("\n", text), bool(_COMPLETE.search(text))
 
 
-def _whole_row(line: str) -> list[list[str]] | None:
+def _has_marks(text: str) -> bool:
+    """Whether something is left of which a delimiter could be made, if those that are whole are taken out."""
+    apart = text.replace(DELIMITER, "\n")
+    return "<" in apart or "|" in apart or "＜" in apart or "｜" in apart
+
+
+def _whole_row(line: str) -> list[str] | None:
     """The record of a line in which nothing is damaged: most lines, so they are spared the search for it."""
-    apart = line.replace(DELIMITER, "\n")
-    if "<" in apart or "|" in apart or "＜" in apart or "｜" in apart:
-        return None
-    fields = apart.split("\n")
+    fields = line.split(DELIMITER)
     whole = (fields[0] == "entity" and len(fields) == 4) or (fields[0] == "relation" and len(fields) == 5)
-    return [list(map(str.strip, fields))] if whole and fields[-1] else None
+    return fields if whole and fields[-1] else None
+
+
+def _take_whole_row(fields: Sequence[str], found: _Collector) -> None:
+    if len(fields) == 4:
+        found.entity(*fields[1:])
+    else:
+        found.relation(fields[1], fields[2], (fields[3],), fields[4])
 
 
 def _rows(line: str) -> list[list[str]]:
@@ -307,6 +322,9 @@ def split_keywords(*texts: str) -> tuple[str, ...]:
     >>> split_keywords("war, peace，war", "love")
     ('love', 'peace', 'war')
     """
+    if len(texts) == 1 and not _COMMA.search(texts[0]):
+        only = normalize_name(texts[0])
+        return (only,) if only else ()
     words = (normalize_name(word) for text in texts for word in _COMMA.split(text))
     return tuple(sorted({word for word in words if word}))
 
@@ -330,6 +348,9 @@ def _type(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    text = text[:_DESCRIPTION_LIMIT]
+    text = text.strip()[:_DESCRIPTION_LIMIT].rstrip()
+    # All white space but the plain space counts as not printable.
+    if text.isprintable() and "  " not in text and "&" not in text and "<" not in text:
+        return text
     text = clean_text(unescape(text) if "&" in text else text)
     return " ".join((_MARKUP.sub(" ", text) if "<" in text else text).split())

@@ -57,7 +57,7 @@ async def summarize(context: Context, subject: str, texts: Sequence[str]) -> str
     while len(rest) > 1:
         rest = [
             group[0] if len(group) == 1 else await _summary(context, subject, group)
-            for group in await counting(context.tokenizer, rest, partial(_groups, context, rest))
+            for group in await _groups_aside(context, rest)
         ]
         if len(rest) > 1 and (short := await _joined_aside(context, rest)) is not None:
             return short
@@ -65,7 +65,8 @@ async def summarize(context: Context, subject: str, texts: Sequence[str]) -> str
 
 
 async def _joined_aside(context: Context, texts: Sequence[str]) -> str | None:
-    if len(texts) <= 1:  # nothing is counted
+    many = len(texts) >= context.settings.merging.summarize_from and context.llm_for("summarize") is not None
+    if len(texts) <= 1 or many:  # nothing is counted
         return joined(context, texts)
     return await counting(context.tokenizer, texts, partial(joined, context, texts))
 
@@ -76,6 +77,17 @@ def _in_order(texts: Sequence[str]) -> list[str]:
 
 def _fits(context: Context, text: str) -> bool:
     return context.tokenizer.count(text) < context.settings.merging.summary_max_tokens
+
+
+async def _groups_aside(context: Context, texts: Sequence[str]) -> list[list[str]]:
+    if _surely_within(texts, context.settings.merging.summary_context_tokens):
+        return [list(texts)]
+    return await counting(context.tokenizer, texts, partial(_groups, context, texts))
+
+
+def _surely_within(texts: Sequence[str], tokens: int) -> bool:
+    """Whether the texts have no more than so many tokens together, without counting: a token is at least a byte."""
+    return sum(len(text.encode()) for text in texts) <= tokens
 
 
 def _groups(context: Context, texts: Sequence[str]) -> list[list[str]]:
@@ -95,15 +107,15 @@ def _groups(context: Context, texts: Sequence[str]) -> list[list[str]]:
 
 async def _summary(context: Context, subject: str, texts: Sequence[str]) -> str:
     settings = context.settings
+    cut = texts
+    if not _surely_within(texts, settings.merging.summary_context_tokens // 2):
+        cut = await counting(context.tokenizer, texts, lambda: [_cut(context, text) for text in texts])
     prompt = render(
         context.prompts.summarize,
         name=subject,
         language=settings.extraction.language,
         summary_length=str(settings.merging.summary_length),
-        descriptions="\n".join(
-            json.dumps({"Description": text}, ensure_ascii=False)
-            for text in await counting(context.tokenizer, texts, lambda: [_cut(context, t) for t in texts])
-        ),
+        descriptions="\n".join(json.dumps({"Description": text}, ensure_ascii=False) for text in cut),
     )
     reply = await complete(context, LLMRequest(prompt=prompt, purpose="summarize"))
     return clean_text(reply.text).strip() or "\n".join(texts)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.recent import Recent
 
 if TYPE_CHECKING:
     from stateless_rag.stores.ids import Ids
@@ -25,7 +26,8 @@ __all__ = ["Codec", "ColumnView"]
 Row = TypeVar("Row")
 _OVERLAY = 2000  # rows that may differ from the base before a new base is made,
 _OVERLAY_SHARE = 0.1  # or this share of the base if it is more
-_OVERLAY_ROW_BYTES = 1000
+_ROW_BYTES = 1000  # of a row that is not in columns
+_DECODED = 2000  # rows of the base that are kept decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,14 @@ class ColumnView(Generic[Row]):
     """Rows of one kind at one revision. Never changes; any thread may read it.
 
     `_base` has one row for each of the ascending `_ids`; `_overlay` holds rows that are new or changed since,
-    and None for those that are gone.
+    and None for those that are gone. `_decoded` are rows of the base that were asked for lately.
     """
 
     codec: Codec[Row]
     _ids: Ids
     _base: pa.Table
     _overlay: Mapping[int, Row | None] = field(default_factory=lambda: MappingProxyType({}))
+    _decoded: Recent[int, Row] = field(default_factory=lambda: Recent(_DECODED))
 
     @classmethod
     def from_table(cls, codec: Codec[Row], ids: Ids, table: pa.Table) -> ColumnView[Row]:
@@ -63,24 +66,49 @@ class ColumnView(Generic[Row]):
     @property
     def nbytes(self) -> int:
         """Bytes it holds in memory; those of the overlay are estimated."""
-        return int(self._ids.nbytes) + int(self._base.nbytes) + _OVERLAY_ROW_BYTES * len(self._overlay)
+        rows = len(self._overlay) + len(self._decoded)
+        return int(self._ids.nbytes) + int(self._base.nbytes) + _ROW_BYTES * rows
 
     def get(self, ids: Collection[int]) -> dict[int, Row]:
         """Those of the rows that exist, in the order asked for."""
-        wanted = list(dict.fromkeys(ids))
-        based = [id_ for id_ in wanted if id_ not in self._overlay]
-        at = lookup(self._ids, id_array(based))
+        overlay, decoded = self._overlay, self._decoded
+        found: dict[int, Row | None] = dict.fromkeys(ids)
+        missing = []
+        for id_ in found:
+            if id_ in overlay:
+                found[id_] = overlay[id_]
+            elif (row := decoded.get(id_)) is not None:
+                found[id_] = row
+            else:
+                missing.append(id_)
+        if missing:
+            rows = self._read(missing)
+            decoded.keep(rows)
+            found.update(rows)
+        return {id_: row for id_, row in found.items() if row is not None}
+
+    def _read(self, ids: Sequence[int]) -> dict[int, Row]:
+        """Those of the rows that are in the base."""
+        at = lookup(self._ids, id_array(ids))
         here = at >= 0
+        known = [id_ for id_, there in zip(ids, here.tolist(), strict=True) if there]
+        if not known:
+            return {}
         taken = self._base.take(pa.array(at[here]))
         columns = [column.to_pylist() for column in taken.columns]
-        known = [id_ for id_, there in zip(based, here.tolist(), strict=True) if there]
-        rows = dict(zip(known, map(self.codec.decode, zip(*columns, strict=True)), strict=True))
-        found: dict[int, Row] = {}
-        for id_ in wanted:
-            row = self._overlay[id_] if id_ in self._overlay else rows.get(id_)
-            if row is not None:
-                found[id_] = row
-        return found
+        return dict(zip(known, map(self.codec.decode, zip(*columns, strict=True)), strict=True))
+
+    def known(self, ids: Collection[int]) -> list[int]:
+        """Those of the ids that have a row, in the order given."""
+        wanted = list(ids)
+        based = (lookup(self._ids, id_array(wanted)) >= 0).tolist()
+        if not self._overlay:
+            return [id_ for id_, there in zip(wanted, based, strict=True) if there]
+        return [
+            id_
+            for id_, there in zip(wanted, based, strict=True)
+            if (self._overlay[id_] is not None if id_ in self._overlay else there)
+        ]
 
     def columns(self, names: Sequence[str]) -> tuple[Ids, pa.Table]:
         """All rows, in no certain order: their ids, and some of their columns."""
@@ -92,6 +120,11 @@ class ColumnView(Generic[Row]):
         more = pa.table(dict(self.codec.encode(list(there.values())))).select(list(names))
         table = pa.concat_tables([base.filter(pa.array(keep)), more.cast(base.schema)])
         return np.concatenate([self._ids[keep], id_array(there)]), table
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns there are."""
+        return tuple(self._base.column_names)
 
     def ids(self) -> Ids:
         """The ids of all rows, ascending."""
@@ -105,7 +138,7 @@ class ColumnView(Generic[Row]):
         if not changed and not removed:
             return self
         overlay: dict[int, Row | None] = {**self._overlay, **dict.fromkeys(removed), **changed}
-        following = ColumnView(self.codec, self._ids, self._base, overlay)
+        following = ColumnView(self.codec, self._ids, self._base, overlay, self._decoded)
         if len(overlay) > max(_OVERLAY, _OVERLAY_SHARE * len(self._ids)):
             return following._rebased()
         return following

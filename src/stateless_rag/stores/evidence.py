@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.ids import distinct, id_array, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,10 +43,10 @@ class EvidenceBase:
         if len(rows):
             first = np.ones(len(rows), dtype=np.bool_)
             first[1:] = (rows[1:] != rows[:-1]) | (chunks[1:] != chunks[:-1])
-            repeated = np.union1d(repeated, rows[~first])
+            repeated = distinct(np.concatenate([repeated, rows[~first]]))
             rows, chunks = rows[first], chunks[first]
-        distinct, starts = np.unique(rows, return_index=True)
-        return cls(distinct, np.append(starts, len(rows)).astype(np.int64), chunks, repeated)
+        owners, starts = np.unique(rows, return_index=True)
+        return cls(owners, np.append(starts, len(rows)).astype(np.int64), chunks, repeated)
 
     def pairs(self) -> tuple[Ids, Ids]:
         return np.repeat(self.rows, np.diff(self.bounds)), self.chunks
@@ -126,7 +126,7 @@ class EvidenceView:
         count = sum(map(len, extra.values()))
         following = EvidenceView(self._base, extra, gone, count, self._repeated | repeated)
         if count + len(gone) > max(_OVERLAY, _OVERLAY_SHARE * len(self._base.chunks)):
-            known = np.union1d(self._base.repeated, id_array(following._repeated))
+            known = distinct(np.concatenate([self._base.repeated, id_array(following._repeated)]))
             return EvidenceView.from_arrays(*following.pairs(), known)
         return following
 
@@ -167,24 +167,29 @@ class EvidenceView:
 
     def _of_base(self, at: Ids, limit: int) -> Iterator[list[int]]:
         """The chunks of the rows at these places of the base, none at -1; at most `limit` unless some are gone."""
-        bounds, chunks = self._base.bounds, self._base.chunks
-        most = len(chunks) if self._gone else limit
-        for place in at.tolist():
-            start, stop = (int(bounds[place]), int(bounds[place + 1])) if place >= 0 else (0, 0)
-            own: list[int] = chunks[start : min(stop, start + most)].tolist()
-            yield own
+        chunks, ends = self._slices(at, len(self._base.chunks) if self._gone else max(0, limit))
+        return _parts(chunks, ends)
 
     def _among(self, at: Ids, among: Ids) -> Iterator[list[int]]:
         """As `_of_base`, without a limit: those of the chunks that are in `among`. Looks all of them up at once."""
-        bounds, none = self._base.bounds, at < 0
-        starts, stops = np.where(none, 0, bounds[at]), np.where(none, 0, bounds[np.where(none, 0, at + 1)])
-        slices = [self._base.chunks[start:stop] for start, stop in zip(starts, stops, strict=True)]
-        chunks = np.concatenate([id_array(()), *slices])
+        chunks, ends = self._slices(at, len(self._base.chunks))
         kept = lookup(among, chunks) >= 0
-        ends = np.concatenate([[0], np.cumsum(kept)])[np.concatenate([[0], np.cumsum(stops - starts)])]
-        left: list[int] = chunks[kept].tolist()
-        for start, stop in pairwise(ends.tolist()):
-            yield left[start:stop]
+        return _parts(chunks[kept], np.concatenate([[0], np.cumsum(kept)])[ends])
+
+    def _slices(self, at: Ids, most: int) -> tuple[Ids, Ids]:
+        """The first chunks, at most so many, of the rows at these places; the bounds of each row's part of them."""
+        starts = self._base.bounds[at]
+        stops = self._base.bounds[np.where(at < 0, at, at + 1)]  # the same where there is none
+        lengths = np.minimum(stops - starts, most)
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
+        return self._base.chunks[places], ends
+
+
+def _parts(chunks: Ids, ends: Ids) -> Iterator[list[int]]:
+    listed: list[int] = chunks.tolist()
+    for start, stop in pairwise(ends.tolist()):
+        yield listed[start:stop]
 
 
 def _in(among: Ids | None, chunks: Sequence[int]) -> Sequence[int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-__all__ = ["id_array", "lookup"]
+__all__ = ["distinct", "id_array", "lookup"]
 
 
 def id_array(ids: Iterable[int]) -> Ids:
@@ -21,6 +21,14 @@ def id_array(ids: Iterable[int]) -> Ids:
     if isinstance(ids, np.ndarray):
         return np.asarray(ids, dtype=np.int64)
     return np.fromiter(ids, dtype=np.int64)
+
+
+def distinct(ids: Ids) -> Ids:
+    """Each id once, ascending: as `numpy.unique`, which takes several times as long for a few hundred."""
+    ids = np.sort(ids)
+    first = np.ones(len(ids), dtype=np.bool_)
+    first[1:] = ids[1:] != ids[:-1]
+    return ids[first]
 
 
 def lookup(ordered: Ids, ids: Ids) -> Ids:

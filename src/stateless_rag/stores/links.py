@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.protocols import Edges
-from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.ids import distinct, id_array, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -32,17 +32,18 @@ TITLE_WEIGHT = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Edges before they are arranged: ids of both ends, weights, and the relation's id (0 for a mention)."""
+    """Edges before they are arranged: ids of both ends, weights, and the relation's place (-1 for a mention)."""
 
     left: Ids
     right: Ids
     weights: Floats
-    relations: Ids
+    relations: NDArray[np.int32]
 
     @classmethod
     def of(cls, relations: tuple[Ids, Ids, Ids], pairs: tuple[Ids, Ids], titles: Mapping[int, int]) -> _Rows:
         """Of relations (id, left, right), of pairs (entity, chunk), and of the titles of chunks."""
         ids, left, right = relations
+        places = np.arange(len(ids), dtype=np.int32)
         entities, chunks = pairs
         titled = id_array(titles)
         mentions = len(entities)
@@ -50,7 +51,7 @@ class _Rows:
             left=np.concatenate([left, entities, id_array(titles.values())]),
             right=np.concatenate([right, chunks, titled]),
             weights=np.concatenate([np.ones(len(ids) + mentions), np.full(len(titled), TITLE_WEIGHT)]),
-            relations=np.concatenate([ids, np.zeros(mentions + len(titled), dtype=np.int64)]),
+            relations=np.concatenate([places, np.full(mentions + len(titled), -1, dtype=np.int32)]),
         )
 
     def arranged(self, place: Callable[[Ids], Ids]) -> _Arranged:
@@ -70,17 +71,34 @@ class _Arranged:
     sources: Ids
     targets: Ids
     weights: Floats
-    relations: Ids
+    relations: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mask:
+    """What may be walked on under `allowed`: nodes, the base's relations, and those that came after it.
+
+    The flags of relations have one more, which stands for mentions: a place of -1.
+    """
+
+    allowed: Allowed
+    nodes: Flags
+    based: Flags
+    extra: Flags
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinksBase:
-    """Node `nodes[i]`, ids ascending, has the edges `bounds[i]:bounds[i + 1]`. `titles` are those of chunks."""
+    """Node `nodes[i]`, ids ascending, has the edges `bounds[i]:bounds[i + 1]` and is linked with `chunk_counts[i]`
+    chunks. `relations` are ids, ascending: edges name theirs by its place there. `titles` are those of chunks.
+    """
 
     nodes: Ids
+    relations: Ids
     is_chunk: Flags
     bounds: Ids
     edges: _Arranged
+    chunk_counts: NDArray[np.int32]
     titles: Mapping[int, int]
 
     @classmethod
@@ -92,19 +110,23 @@ class LinksBase:
         titles: Mapping[int, int],
     ) -> LinksBase:
         """Arrange relations (id, left, right), pairs (entity, chunk), all chunks, and their titles' ids."""
+        relations = _by_id(relations)
         rows = _Rows.of(relations, pairs, titles)
-        nodes = np.unique(np.concatenate([rows.left, rows.right, chunks]))
+        nodes = distinct(np.concatenate([rows.left, rows.right, chunks]))
         is_chunk = np.zeros(len(nodes), dtype=np.bool_)
         is_chunk[lookup(nodes, chunks)] = True
         edges = rows.arranged(lambda ids: np.searchsorted(nodes, ids))
         bounds = np.searchsorted(edges.sources, np.arange(len(nodes) + 1))
-        return cls(nodes, is_chunk, bounds, edges, titles)
+        told = is_chunk[edges.targets]
+        told[1:] &= (edges.sources[1:] != edges.sources[:-1]) | (edges.targets[1:] != edges.targets[:-1])
+        counts = np.bincount(edges.sources[told], minlength=len(nodes)).astype(np.int32)
+        return cls(nodes, relations[0], is_chunk, bounds, edges, counts, titles)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays; titles are estimated."""
         edges = self.edges
-        arrays = (self.nodes, self.is_chunk, self.bounds)
+        arrays = (self.nodes, self.is_chunk, self.bounds, self.chunk_counts)
         more = (edges.sources, edges.targets, edges.weights, edges.relations)
         return sum(array.nbytes for array in (*arrays, *more)) + 100 * len(self.titles)
 
@@ -122,26 +144,36 @@ class Links:
         added: tuple[Ids, Ids, Ids] | None = None,
         pairs: tuple[Ids, Ids] | None = None,
         chunks: Ids | None = None,
-        titles: Mapping[int, int] | None = None,
+        titles: Mapping[int, int | None] | None = None,
         gone_relations: Collection[int] = (),
         gone_chunks: Collection[int] = (),
     ) -> None:
-        """The base without the relations and chunks that are gone, and with what was added to it."""
+        """The base without the relations and chunks that are gone, and with what was added to it.
+
+        `titles` are those of chunks that are new, or have another title than in the base, or None.
+        """
         nothing = id_array(())
         self._base = base
         self._titles = titles or {}
-        self._gone_relations = np.sort(id_array(gone_relations))
-        fresh = _Rows.of(added or (nothing,) * 3, pairs or (nothing,) * 2, self._titles)
+        there = {chunk: node for chunk, node in self._titles.items() if node is not None}
+        added = (nothing,) * 3 if added is None else _by_id(added)
+        self._relations = added[0]
+        fresh = _Rows.of(added, pairs or (nothing,) * 2, there)
         more = np.concatenate([fresh.left, fresh.right, nothing if chunks is None else chunks])
         known = lookup(base.nodes, more)
-        self._extra_nodes = np.unique(more[known < 0])
+        self._extra_nodes = distinct(more[known < 0])
         self._is_chunk = np.concatenate([base.is_chunk, np.zeros(len(self._extra_nodes), dtype=np.bool_)])
         if chunks is not None:
             self._is_chunk[self.positions(chunks)] = True
         self._dead = np.zeros(len(self._is_chunk), dtype=np.bool_)
         gone = lookup(base.nodes, id_array(gone_chunks))
         self._dead[gone[gone >= 0]] = True
-        self._changed = bool(self._dead.any()) or len(self._gone_relations) > 0
+        self._gone = _flags(base.relations, id_array(gone_relations), mentions=False)
+        self._retitled = np.zeros(len(self._is_chunk), dtype=np.bool_)
+        other = lookup(base.nodes, id_array(self._titles))
+        self._retitled[other[other >= 0]] = True
+        self._changed = bool(self._dead.any() or self._gone.any() or self._retitled.any())
+        self._mask: _Mask | None = None
         self._extra = fresh.arranged(self.positions)
 
     @property
@@ -151,6 +183,18 @@ class Links:
 
     def __len__(self) -> int:
         return len(self._is_chunk)
+
+    def equals(self, other: Links) -> bool:
+        """Whether both have the same edges, and the same chunks among their nodes, however these came in."""
+        return all(map(np.array_equal, self._contents(), other._contents()))
+
+    def _contents(self) -> tuple[Ids, Floats, Ids]:
+        """Edges as pairs of ids, their weights, and the chunks; each in order."""
+        edges = self.edges(np.arange(len(self)))
+        ends = np.stack([self.ids(edges.owners), self.ids(edges.targets)])
+        order = np.lexsort((edges.weights, ends[1], ends[0]))
+        chunks = np.flatnonzero(self._is_chunk & ~self._dead)
+        return ends[:, order], edges.weights[order], np.sort(self.ids(chunks))
 
     def positions(self, ids: Ids) -> Ids:
         """The positions of nodes by id, -1 for what is none."""
@@ -174,8 +218,8 @@ class Links:
 
     def title(self, chunk_id: int) -> int | None:
         """The id of the node of a chunk's title."""
-        found = self._titles.get(chunk_id)
-        return self._base.titles.get(chunk_id) if found is None else found
+        titles = self._titles if chunk_id in self._titles else self._base.titles
+        return titles.get(chunk_id)
 
     def edges(self, positions: Ids, allowed: Allowed | None = None) -> Edges:
         """All edges from some nodes, parallel ones apart; none from -1.
@@ -184,44 +228,88 @@ class Links:
         """
         base, extra = self._base.edges, self._extra
         size = len(self._base.nodes)
-        inside = (positions >= 0) & (positions < size)
-        starts = self._base.bounds[np.where(inside, positions, size)]
-        stops = self._base.bounds[np.where(inside, positions + 1, size)]
-        owners, slots = _slices(starts, stops)
+        # The last bound is where nodes that are none, and those of no base, start and stop.
+        starts = np.where(positions < size, positions, -1)
+        stops = np.where(starts >= 0, starts + 1, -1)
+        owners, slots = _slices(self._base.bounds[starts], self._base.bounds[stops])
         if self._changed:
             alive = ~(self._dead[base.targets[slots]] | self._dead[positions[owners]])
-            alive &= lookup(self._gone_relations, base.relations[slots]) < 0
+            alive &= ~self._gone[base.relations[slots]]
+            retitled = self._retitled[base.targets[slots]] | self._retitled[positions[owners]]
+            alive &= ~(retitled & (base.weights[slots] == TITLE_WEIGHT))
             owners, slots = owners[alive], slots[alive]
+        mask = None if allowed is None else self._masked(allowed)
+        if mask is not None:
+            kept = (
+                mask.based[base.relations[slots]]
+                & mask.nodes[base.targets[slots]]
+                & mask.nodes[positions[owners]]
+            )
+            owners, slots = owners[kept], slots[kept]
         found = Edges(owners, base.targets[slots], base.weights[slots])
-        relations = base.relations[slots] if allowed is not None else owners
         if len(extra.sources):
             places = (
                 np.searchsorted(extra.sources, positions),
                 np.searchsorted(extra.sources, positions, "right"),
             )
             owners, slots = _slices(*places)
+            if mask is not None:
+                kept = mask.extra[extra.relations[slots]] & mask.nodes[extra.targets[slots]]
+                kept &= mask.nodes[positions[owners]]
+                owners, slots = owners[kept], slots[kept]
             found = Edges(
                 np.concatenate([found.owners, owners]),
                 np.concatenate([found.targets, extra.targets[slots]]),
                 np.concatenate([found.weights, extra.weights[slots]]),
             )
-            relations = np.concatenate([relations, extra.relations[slots]])
-        return found if allowed is None else self._allowed(found, relations, positions, allowed)
+        return found
 
-    def _allowed(self, edges: Edges, relations: Ids, positions: Ids, allowed: Allowed) -> Edges:
-        stated = (relations == 0) | (lookup(allowed.relations, relations) >= 0)
-        keep = stated.copy()
-        for ends in (positions[edges.owners], edges.targets):
-            chunks = self._is_chunk[ends]
-            keep[chunks] &= lookup(allowed.chunks, self.ids(ends[chunks])) >= 0
-        return Edges(edges.owners[keep], edges.targets[keep], edges.weights[keep])
+    def _masked(self, allowed: Allowed) -> _Mask:
+        """The mask of a filter; that of the last one is kept, as a question asks for it time and again."""
+        mask = self._mask
+        if mask is None or mask.allowed is not allowed:
+            nodes = ~self._is_chunk
+            chunks = self.positions(allowed.chunks)
+            nodes[chunks[chunks >= 0]] = True
+            based = _flags(self._base.relations, allowed.relations, mentions=True)
+            extra = _flags(self._relations, allowed.relations, mentions=True)
+            self._mask = mask = _Mask(allowed, nodes, based, extra)
+        return mask
 
     def chunk_counts(self, positions: Ids, allowed: Allowed | None = None) -> Ids:
         """For each node, how many chunks it is linked with."""
+        if allowed is not None or self._changed or not len(self._base.nodes):
+            return self._counted(positions, allowed)
+        based = (positions >= 0) & (positions < len(self._base.nodes))
+        counts = np.where(based, self._base.chunk_counts[np.where(based, positions, 0)], 0).astype(np.int64)
+        if len(self._extra.sources):
+            more = np.flatnonzero(lookup(self._extra.sources, positions) >= 0)
+            counts[more] = self._counted(positions[more], None)
+        return counts
+
+    def _counted(self, positions: Ids, allowed: Allowed | None) -> Ids:
         edges = self.edges(positions, allowed)
         told = self._is_chunk[edges.targets]
-        pairs = np.unique(edges.owners[told] * len(self) + edges.targets[told])
+        pairs = distinct(edges.owners[told] * len(self) + edges.targets[told])
         return np.bincount(pairs // max(1, len(self)), minlength=len(positions))
+
+
+def _flags(relations: Ids, chosen: Ids, *, mentions: bool) -> Flags:
+    """Which of the relations, ids ascending, are among the `chosen`; and one more flag, for mentions."""
+    flags = np.zeros(len(relations) + 1, dtype=np.bool_)
+    at = lookup(relations, chosen)
+    flags[at[at >= 0]] = True
+    flags[-1] = mentions
+    return flags
+
+
+def _by_id(relations: tuple[Ids, Ids, Ids]) -> tuple[Ids, Ids, Ids]:
+    """Relations (id, left, right) in the order of their ids."""
+    ids, left, right = relations
+    if (ids[1:] > ids[:-1]).all():
+        return relations
+    order = np.argsort(ids)
+    return ids[order], left[order], right[order]
 
 
 def _slices(starts: Ids, stops: Ids) -> tuple[Ids, Ids]:

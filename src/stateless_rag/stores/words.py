@@ -18,6 +18,7 @@ import numpy as np
 from stateless_rag.protocols import Hit
 from stateless_rag.providers.stopwords import FUNCTION_WORDS
 from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.text import plain_letters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,20 +38,27 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
-_WORD = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
+# Vowels and accents that a script writes as marks belong to their word.
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8"
+    "\u0900-\u0963\u0971-\u0df3"
+)
+_LETTERS = rf"[^\W_{_UNSPACED}]"
+_WORD = re.compile(rf"[{_UNSPACED}]+|{_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 _RUN = re.compile(rf"[{_UNSPACED}]")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, case folded; of scripts without spaces, pairs of characters.
+    """The words of a text, case folded and without accents; of scripts without spaces, pairs of characters.
 
-    >>> words_of("Ada's 图灵机")
-    ['ada', 's', '图灵', '灵机']
+    >>> words_of("Ada's café 图灵机")
+    ['ada', 's', 'cafe', '图灵', '灵机']
     """
     if text.isascii():
-        return _WORD.findall(text.lower())
+        return _ASCII_WORD.findall(text.lower())
     found: list[str] = []
-    for run in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+    for run in _WORD.findall(plain_letters(unicodedata.normalize("NFKC", text).casefold())):
         if len(run) > 1 and _RUN.match(run):
             found += (one + other for one, other in pairwise(run))
         else:
@@ -170,6 +178,25 @@ class WordIndex:
     def nbytes(self) -> int:
         """Bytes it holds in memory; those of words are estimated."""
         return sum(segment.nbytes for segment in self._segments)
+
+    def equals(self, other: WordIndex) -> bool:
+        """Whether both hold the same chunks with the same words, however these came in."""
+        return self._contents() == other._contents()
+
+    def _contents(self) -> dict[int, tuple[float, tuple[tuple[str, int], ...]]]:
+        """For each chunk its length, and its words with how often each occurs."""
+        found: dict[int, tuple[float, tuple[tuple[str, int], ...]]] = {}
+        for segment in self._segments:
+            words = np.array(list(segment.words), dtype=object)
+            which = np.repeat(np.arange(len(words)), np.diff(segment.bounds))
+            order = np.argsort(segment.places, kind="stable")
+            bounds = np.searchsorted(segment.places[order], np.arange(len(segment.ids) + 1))
+            spelt, counts = words[which[order]], segment.counts[order].tolist()
+            for place in np.flatnonzero(segment.alive).tolist():
+                span = slice(int(bounds[place]), int(bounds[place + 1]))
+                said = tuple(sorted(zip(spelt[span], counts[span], strict=True)))
+                found[int(segment.ids[place])] = (float(segment.lengths[place]), said)
+        return found
 
     def ids(self) -> Ids:
         """The ids of all chunks, ascending."""

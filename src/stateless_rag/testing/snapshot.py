@@ -60,6 +60,7 @@ class MemorySnapshot:
         revision: int = 1,
     ) -> None:
         self.revision = revision
+        self.embedder: str | None = None
         self.asked: Counter[str] = Counter()
         self._entities = {entity_row(entity.key): entity for entity in entities}
         self._relations = {relation_row(row.source_key, row.target_key): row for row in relations}
@@ -128,6 +129,10 @@ class MemorySnapshot:
         """Chunks by id."""
         return self._given("passages", self._passages, ids)
 
+    def chunk_names(self, ids: Sequence[int]) -> dict[int, str]:
+        """As the protocol says."""
+        return {row: self._passages[row].chunk_id for row in ids if row in self._passages}
+
     def entity_ids(self) -> list[int]:
         """As the protocol says."""
         return list(self._entities)
@@ -186,8 +191,9 @@ class MemorySnapshot:
         columns = id_array(number for row in ends for number in row).reshape(-1, 3)
         pairs = [(row, chunk) for row in self._entities for chunk in self._chunks.get(row, ())]
         rows = id_array(number for pair in pairs for number in pair).reshape(-1, 2)
-        titles = {row: title_of(passage.text) for row, passage in self._passages.items()}
-        nodes = {row: entity_row(title) for row, title in titles.items() if title}
+        titles = {p.document_id: title_of(p.text) for p in self._passages.values() if p.ordinal == 0}
+        found = {row: titles.get(passage.document_id) for row, passage in self._passages.items()}
+        nodes = {row: entity_row(title) for row, title in found.items() if title}
         relations = (columns[:, 0], columns[:, 1], columns[:, 2])
         base = LinksBase.of(relations, (rows[:, 0], rows[:, 1]), id_array(sorted(self._passages)), nodes)
         return Links(base)
@@ -220,7 +226,11 @@ class MemorySnapshot:
         return Allowed(np.array(sorted(met), np.int64), *weighed(self._entities), *weighed(self._relations))
 
     def mentions(
-        self, ids: Sequence[int], allowed: Allowed, limit: int
+        self,
+        ids: Sequence[int],
+        allowed: Allowed,
+        limit: int,
+        coming: Sequence[int] = (),  # noqa: ARG002 -- nothing has to be looked up
     ) -> tuple[list[EntityMention], list[RelationMention]]:
         """For each row and allowed chunk a mention that says what the row says."""
         entities, relations = [], []
@@ -234,6 +244,17 @@ class MemorySnapshot:
                     ends = (found.source_key, found.target_key, found.source, found.target)
                     relations.append(RelationMention(chunk, "", *ends, found.keywords, found.description))
         return entities, relations
+
+    def stated_weights(
+        self,
+        ids: Sequence[int],  # noqa: ARG002 -- of the protocol
+        allowed: Allowed,  # noqa: ARG002 -- of the protocol
+    ) -> dict[int, tuple[int, Sequence[float]]]:
+        """No mention here says what a relation weighs."""
+        return {}
+
+    def expect(self, entity_ids: Sequence[int], relation_ids: Sequence[int]) -> None:
+        """As the protocol says."""
 
     def told_once(self, ids: Sequence[int]) -> frozenset[int]:
         """Those of the rows that one chunk tells of."""

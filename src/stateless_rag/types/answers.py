@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from stateless_rag.checks import choice, each_field, text
+from stateless_rag.types.citations import Citation, Quote, Reference, Unsupported
 from stateless_rag.types.evidence import Entity, Relation
 from stateless_rag.types.reports import UsageByPurpose
 from stateless_rag.types.traces import Trace
@@ -18,7 +19,6 @@ __all__ = [
     "Message",
     "Mode",
     "Passage",
-    "Reference",
     "Retrieval",
 ]
 
@@ -44,18 +44,6 @@ class Keywords:
 
     high_level: tuple[str, ...] = ()
     low_level: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """What a part of an answer rests on: a span of a document. `number` is how the answer cites it: [1]."""
-
-    number: int
-    document_id: str
-    source: str | None
-    chunk_id: str
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +112,10 @@ class Answer:
     `text` is the LLM's; without an LLM it is the best passages, cited; with `only_context` the context; with
     `only_prompt` the prompt; with nothing found, a sentence that says so, and `no_context` is true. `timings`
     are milliseconds per step.
+
+    Where the LLM answers from a context, what it names is checked: `citations` are its marks like [1], `quotes`
+    what it quotes and a passage has, `unsupported` references that there are not, which are taken out of the text,
+    and quotes of four words or more that no passage has.
     """
 
     text: str
@@ -135,6 +127,9 @@ class Answer:
     no_context: bool = False
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    unsupported: tuple[Unsupported, ...] = ()
 
     @property
     def trace(self) -> Trace | None:

@@ -19,10 +19,11 @@ class Curation:
 
     `number` orders the log, `at` is the time in seconds since 1970 (0 for aliases that are older than the log).
     `kind` is one of create_entity, edit_entity, rename_entity, merge_entities, delete_entity, create_relation,
-    edit_relation, delete_relation, alias and undo. `names` are those of the entities it is about, as they were
-    shown then, `keys` their keys: of a rename the old and the new one, of a merge the sources and last the
-    target, of an alias the name and what it stands for (nothing, where an alias was taken back). `payload` holds
-    what was given, for an undo the `number` it undoes. `undone_by` is the number of the undo that is in force.
+    edit_relation, delete_relation, alias, keep_apart and undo. `names` are those of the entities it is about, as
+    they were shown then, `keys` their keys: of a rename the old and the new one, of a merge the sources and last the
+    target, of keep_apart the two that are different, of an alias the name and what it stands for (nothing, where an
+    alias was taken back). `payload` holds what was given, for an undo the `number` it undoes. `undone_by` is the
+    number of the undo that is in force.
     """
 
     number: int

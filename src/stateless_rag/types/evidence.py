@@ -34,7 +34,10 @@ class EntityMention:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RelationMention:
-    """What one chunk says about one relation, in the direction in which it was stated."""
+    """What one chunk says about one relation, in the direction in which it was stated.
+
+    `weight` is what it says that the relation weighs, to six decimals; 0 if it says nothing of that.
+    """
 
     chunk_id: str
     generation: str
@@ -44,6 +47,7 @@ class RelationMention:
     target: str
     keywords: tuple[str, ...]
     description: str
+    weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Extraction:
     warnings: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     error: str | None = None
 
+    @property
+    def truncated(self) -> bool:
+        """Whether a reply was cut off by the token limit; what was said up to there is here."""
+        return "truncated" in self.warnings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
@@ -90,6 +99,7 @@ class Relation:
 
     `source` and `target` are the entities' display names in the direction stated most often; the relation is
     identified by the unordered pair `source_key`, `target_key`. `weight` is the number of chunks that state it,
+    where a chunk that says what it weighs counts as that (a whole number is an int);
     `tokens` those of its line in a context; 0 if they were not counted.
     """
 
@@ -99,5 +109,5 @@ class Relation:
     target: str
     keywords: tuple[str, ...]
     description: str
-    weight: int
+    weight: float
     tokens: int = field(default=0, compare=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -18,7 +19,7 @@ class Records:
     `origin` begins the name of their generation. If the document's text is inserted alone later, what was
     "given" is extracted anew; what is "imported" stays, because an extractor has read it before. A `generation`
     is kept as it is: that of an extraction which another workspace has made, with the `error` that kept it from
-    finding anything.
+    finding anything. `weights` are those of the relations, 0 where none is stated; empty if none is at all.
     """
 
     entities: tuple[tuple[str, str, str], ...] = ()
@@ -26,6 +27,7 @@ class Records:
     origin: Literal["given", "imported"] = "given"
     generation: str | None = None
     error: str | None = None
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Given:
     def to_json(self) -> dict[str, Any]:
         """In the form it is kept in until the document is committed."""
         told = [
-            None if r is None else [r.entities, r.relations, r.origin, r.generation, r.error]
+            None if r is None else [r.entities, r.relations, r.origin, r.generation, r.error, r.weights]
             for r in self.records
         ]
         return {"spans": self.spans, "records": told, "cut": self.cut}
@@ -63,6 +65,7 @@ def _records(
     origin: Literal["given", "imported"] = "given",
     generation: str | None = None,
     error: str | None = None,
+    weights: Sequence[float] = (),
 ) -> Records:
     return Records(
         cast("tuple[tuple[str, str, str], ...]", tuple(map(tuple, entities))),
@@ -70,6 +73,7 @@ def _records(
         origin,
         generation,
         error,
+        tuple(weights),
     )
 
 

@@ -11,15 +11,18 @@ from stateless_rag.types.documents import Status
 
 if TYPE_CHECKING:
     from stateless_rag.types.answers import Answer, Retrieval
+    from stateless_rag.types.care import EraseReport
 
 __all__ = [
     "ChunkError",
     "DeleteReport",
     "DocumentReport",
     "DocumentStatus",
+    "EnableReport",
     "Event",
     "InsertReport",
     "OpenWorkspace",
+    "ReembedReport",
     "Usage",
     "UsageByPurpose",
     "WorkspaceInfo",
@@ -54,7 +57,10 @@ UsageByPurpose = Mapping[str, Usage]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkError:
-    """A chunk that could not be extracted: which, why, and how often it was tried."""
+    """A chunk that could not be extracted: which, why, and in how many attempts at its document.
+
+    Each attempt asks the provider as often as `CallSettings.attempts` allows.
+    """
 
     chunk_id: str
     ordinal: int
@@ -70,7 +76,9 @@ class DocumentReport:
     nothing where the text did not change. `unchanged` is true if the same text was there already (nothing was
     paid). `stale` is true if an older
     version still answers because the new one failed. `warnings` counts what was left out of the LLM's replies,
-    by reason ("truncated": a reply was cut off by the token limit); "empty" is a document without text.
+    by reason; "empty" is a document without text. `truncated` has the ordinals of the chunks of which this run
+    got a reply that the token limit cut off: what was said up to there counts, and
+    `Engine.retry(truncated=True)` asks again.
     """
 
     id: str
@@ -84,6 +92,7 @@ class DocumentReport:
     warnings: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     unchanged: bool = False
     stale: bool = False
+    truncated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +121,29 @@ class InsertReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteReport:
-    """What a delete did. `missing` are ids that were not there."""
+    """What a delete did. `missing` are ids that were not there; `erased` tells what else went, if that was asked."""
 
     deleted: tuple[str, ...]
+    missing: tuple[str, ...]
+    entities_removed: int
+    entities_changed: int
+    relations_removed: int
+    relations_changed: int
+    usage: UsageByPurpose
+    seconds: float
+    revision: int
+    erased: EraseReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnableReport:
+    """What enabling documents, or disabling them, did: which changed, which stood so already, and which are not there
+    (or not committed yet).
+    """
+
+    enabled: bool
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
     missing: tuple[str, ...]
     entities_removed: int
     entities_changed: int
@@ -126,8 +155,32 @@ class DeleteReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReembedReport:
+    """What a change to another embedder did: how many rows have its vectors, and the calls that this took.
+
+    `cut` counts chunks of which the embedder takes only the beginning. `changed` is false if the workspace had
+    this embedder already.
+    """
+
+    embedder: str
+    dimension: int | None
+    chunks: int
+    entities: int
+    relations: int
+    cut: int
+    changed: bool
+    usage: UsageByPurpose
+    seconds: float
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentStatus:
-    """A document's row in listings. `stale` as in `DocumentReport`."""
+    """A document's row in listings. `stale` as in `DocumentReport`.
+
+    `truncated` has the ordinals of its chunks of which the LLM's reply was cut off, as far as is committed.
+    A document that is not `enabled` is in the graph and in no answer, as if it were deleted (`Engine.disable`).
+    """
 
     id: str
     source: str | None
@@ -141,6 +194,8 @@ class DocumentStatus:
     errors: tuple[ChunkError, ...] = ()
     attempts: int = 0
     stale: bool = False
+    truncated: tuple[int, ...] = ()
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +203,11 @@ class Event:
     """A step of an operation, for progress bars and logs.
 
     `kind` is one of: accepted, unchanged, chunked, extracted (a chunk), merging (all chunks are extracted; comes
-    again if the commit has to be repeated), committed, failed, deleted, finished. `done` and `total` count chunks
-    of the document for chunked, extracted and merging, documents otherwise; `total` is None while the input is
-    still being read.
+    again if the commit has to be repeated), committed, failed, deleted, disabled, enabled, finished. `done` and
+    `total` count chunks of the document for chunked, extracted and merging, documents otherwise; `total` is None
+    while the input is still being read.
+
+    Of a change to another embedder: embedding (`done` and `total` count rows) and reembedded, with the report.
 
     Of a question: keywords, searching, reranking, answering (each when the step begins), retrieved and answered,
     which carry what was found and the answer. `trace_id` tells questions asked at the same time apart.
@@ -162,13 +219,17 @@ class Event:
     done: int = 0
     total: int | None = None
     message: str = ""
-    report: InsertReport | DocumentReport | Retrieval | Answer | None = None
+    report: InsertReport | DocumentReport | ReembedReport | Retrieval | Answer | None = None
     trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceInfo:
-    """What a workspace holds and was made with. `bytes` is what it takes on disk, as near as can be told."""
+    """What a workspace holds and was made with. `bytes` is what it takes on disk, as near as can be told.
+
+    `documents` counts those that are disabled, too, which `disabled` are; the other counts are without them.
+    `reembedding` names the embedder that a change has begun to which is not complete (`Engine.reembed`).
+    """
 
     name: str
     placement: Literal["root", "own"]
@@ -185,6 +246,8 @@ class WorkspaceInfo:
     format_version: int
     bytes: int
     created_at: float
+    disabled: int = 0
+    reembedding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

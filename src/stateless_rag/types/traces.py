@@ -111,7 +111,7 @@ class Edge:
 
     source: str
     target: str
-    weight: int
+    weight: float
     score: float | None = None
 
 

@@ -88,6 +88,13 @@ class Core(Options):
         """The engine beneath, for all that LightRAG does not have. It closes with the instance."""
         return (await self._session.opened()).engine
 
+    @property
+    def embedding_token_limit(self) -> int | None:
+        """The longest text that the embedder takes, in tokens; None if it tells none."""
+        function = self.embedding_func
+        found: int | None = getattr(function, "max_token_size", getattr(function, "max_tokens", None))
+        return found
+
     @asynccontextmanager
     async def _cutting(self, separator: str | None, only: bool) -> AsyncGenerator[Engine]:
         """The engine, or one that splits documents on a separator."""

@@ -5,41 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import shown
 from stateless_rag.errors import InvalidInput, StatelessRagError
-from stateless_rag.providers import O200kTokenizer
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Tokenizer
 
-__all__ = ["O200kEncoding", "chunk_function", "tokenizer_of"]
+__all__ = ["chunk_function", "tokenizer_of"]
 
 _UNFINISHED = "�"  # what decoding half a character gives
 _ANSWER = ("content", "tokens", "chunk_order_index")
 
 
 # ---- tokenizers ----------------------------------------------------------------------------------------
-
-
-class O200kEncoding:
-    """The built-in tokenizer with what chunking functions expect of one: `encode` and `decode`."""
-
-    def __init__(self, tokenizer: O200kTokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def encode(self, content: str) -> list[int]:
-        """The tokens of a text."""
-        encoding, _ = self._tokenizer._encoding()  # noqa: SLF001 -- what it counts with, built once
-        return encoding.encode_ordinary(content)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens."""
-        encoding, _ = self._tokenizer._encoding()  # noqa: SLF001
-        return encoding.decode(list(tokens))
 
 
 class _EncodingTokenizer:

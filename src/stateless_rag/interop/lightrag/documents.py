@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import Basis, ChunkRow, DocumentRow
     from stateless_rag.types import DocumentStatus
 
-__all__ = ["Documents", "document_id_of", "documents_of"]
+__all__ = ["Documents", "document_id_of", "documents_of", "status_rows"]
 
 _SUMMARY = 250  # characters
 _NO_PATH = ("", "no-file-path", UNKNOWN_SOURCE)
@@ -96,6 +96,9 @@ class Documents(Core):
             document_id=document_id_of(whole) if doc_id is None else doc_id,
         )
 
+    async def arollback_failed_custom_chunk_patches(self) -> None:
+        """There are none: a document's chunks are taken in as one, or wait to be tried again."""
+
     async def ainsert_custom_kg(self, custom_kg: Mapping[str, Any], full_doc_id: str | None = None) -> None:
         """Take in a graph: its records are evidence of documents, named by `full_doc_id`, else their `source_id`.
 
@@ -119,12 +122,14 @@ class Documents(Core):
         wanted = [ids] if isinstance(ids, str) else [*iterable("ids", ids, wanted="ids")]
         engine = await self.engine()
         known = [await engine.document_status(id_) for id_ in wanted]
-        return await _rows(engine, [status for status in known if status is not None])
+        return await status_rows(engine, [status for status in known if status is not None])
 
     async def aget_docs_by_track_id(self, track_id: str) -> dict[str, DocProcessingStatus]:
         """Documents by id, those that came in last under a tracking id."""
         engine = await self.engine()
-        return await _rows(engine, (await engine.list_documents(tracking_id=track_id, limit=None)).documents)
+        return await status_rows(
+            engine, (await engine.list_documents(tracking_id=track_id, limit=None)).documents
+        )
 
     # ---- deleting --------------------------------------------------------------------------------------
 
@@ -148,7 +153,8 @@ class Documents(Core):
         return DeletionResult("success", doc_id, told, 200, _source(status))
 
     async def aclear_cache(self) -> None:
-        """Does nothing: no cache is ever stale. Kept answers are of one revision of the workspace each."""
+        """Drop the LLM's replies that are kept. Nothing else needs them: deleting stays exact."""
+        await (await self.engine()).clear_cache()
 
     async def check_and_migrate_data(self) -> None:
         """Open the workspace, which brings it to the present format."""
@@ -245,13 +251,14 @@ def _source(status: DocumentStatus | None) -> str | None:
     return None if status is None else status.source or UNKNOWN_SOURCE
 
 
-async def _rows(engine: Engine, statuses: Sequence[DocumentStatus]) -> dict[str, DocProcessingStatus]:
+async def status_rows(engine: Engine, statuses: Sequence[DocumentStatus]) -> dict[str, DocProcessingStatus]:
+    """Documents in LightRAG's shape, by id, in the order given."""
     ids = [status.id for status in statuses]
 
     def read(basis: Basis) -> tuple[Mapping[str, DocumentRow], Sequence[ChunkRow]]:
         return basis.document_rows(ids), basis.chunk_rows(ids)
 
-    documents, rows = await engine._workspace.read_basis(read)  # noqa: SLF001 -- many documents in one read
+    documents, rows = await engine.workspace.read_basis(read)
     chunks: dict[str, list[str]] = {}
     for row in rows:
         chunks.setdefault(row.chunk.document_id, []).append(row.chunk.id)

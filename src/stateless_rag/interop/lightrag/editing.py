@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stateless_rag.checks import flag, instance, number, shown, text, texts
+from stateless_rag.checks import flag, instance, shown, texts, weight
+from stateless_rag.curating import checked_entity
 from stateless_rag.errors import InvalidInput
 from stateless_rag.interop.lightrag.graph import Graph
 from stateless_rag.interop.lightrag.results import DeletionResult
+
+if TYPE_CHECKING:
+    from stateless_rag.engine import Engine
 
 __all__ = ["Editing"]
 
@@ -27,8 +31,9 @@ class Editing(Graph):
         if not data.get("description"):
             raise InvalidInput("entity_data has no description; an entity made by hand needs one")
         engine = await self.engine()
+        # Without a type it is unknown until documents tell it.
         await engine.create_entity(
-            entity_name, type=data.get("entity_type") or "UNKNOWN", description=data["description"]
+            entity_name, type=data.get("entity_type") or None, description=data["description"]
         )
         return await self.get_entity_info(entity_name)
 
@@ -48,7 +53,11 @@ class Editing(Graph):
         found = await engine.entity(entity_name)
         if found is None:
             raise InvalidInput(f"entity_name is {shown(entity_name)}, which there is not; create the entity")
-        new = text("updated_data['entity_name']", data.get("entity_name") or found.name)
+        values = _entity_values(data)
+        # All is checked before the first of what may be two changes.
+        new = checked_entity(
+            engine.context, "updated_data['entity_name']", data.get("entity_name") or found.name, **values
+        )
         renamed = new != found.name
         other = await engine.entity(new) if renamed else None
         merged = other is not None and other.key != found.key
@@ -58,7 +67,6 @@ class Editing(Graph):
             raise InvalidInput(
                 f"there is an entity {shown(new)} already; merge the two, with allow_merge=True"
             )
-        values = _entity_values(data)
         if merged:
             await engine.merge_entities([entity_name], new, **values)
         else:
@@ -100,12 +108,12 @@ class Editing(Graph):
                 "merge_strategy has no effect: what documents say is merged", DeprecationWarning, stacklevel=2
             )
         data = _data("target_entity_data", target_entity_data or {}, _ENTITY, strict=True)
-        engine = await self.engine()
-        await engine.merge_entities(
-            texts("source_entities", source_entities), target_entity, **_entity_values(data)
-        )
-        if (name := data.get("entity_name")) and name != target_entity:
-            await engine.rename_entity(target_entity, name)
+        engine, values = await self.engine(), _entity_values(data)
+        sources = texts("source_entities", source_entities)
+        name = await _free_name(engine, data.get("entity_name") or None, [*sources, target_entity], values)
+        merged = (await engine.merge_entities(sources, target_entity, **values)).entity
+        if name is not None and merged is not None and merged.name != name:
+            await engine.rename_entity(merged.name, name)
         return await self.get_entity_info(target_entity)
 
     async def adelete_by_entity(self, entity_name: str) -> DeletionResult:
@@ -124,6 +132,21 @@ class Editing(Graph):
             return DeletionResult("not_found", named, f"there is no relation {named}", 404)
         await engine.delete_relation(source_entity, target_entity)
         return DeletionResult("success", named, f"relation {named} was deleted")
+
+
+async def _free_name(
+    engine: Engine, name: str | None, merged: Sequence[str], values: Mapping[str, Any]
+) -> str | None:
+    """The name for what is merged, checked before anything is changed: no other entity may have it."""
+    argument = "target_entity_data['entity_name']"
+    new = checked_entity(engine.context, argument, merged[-1] if name is None else name, **values)
+    if name is None:
+        return None
+    other = await engine.entity(new)
+    known = [found.key for each in merged if (found := await engine.entity(each)) is not None]
+    if other is not None and other.key not in known:
+        raise InvalidInput(f"{argument} is {shown(new)}, but there is such an entity; merge it, too")
+    return new
 
 
 def _summary(asked: str, final: str, renamed: bool, merged: bool) -> dict[str, Any]:
@@ -162,10 +185,6 @@ def _entity_values(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _relation_values(data: Mapping[str, Any]) -> dict[str, Any]:
     values = {field: data[field] for field in ("keywords", "description") if data.get(field) is not None}
-    weight = data.get("weight")
-    if weight is not None:
-        heavy = number("weight", weight, least=0.0)
-        if not heavy.is_integer():
-            raise InvalidInput(f"weight is {shown(weight)}; it must be a whole number, of chunks")
-        values["weight"] = int(heavy)
+    if data.get("weight") is not None:
+        values["weight"] = weight("weight", data["weight"])
     return values

@@ -50,7 +50,7 @@ class Exports(Graph):
         form = choice("file_format", file_format, among=_FORMATS)
         vectors, bounds = flag("include_vector_data", include_vector_data), self._listed()
         await asyncio.to_thread(lambda: target.parent.mkdir(parents=True, exist_ok=True))
-        workspace = (await self.engine())._workspace  # noqa: SLF001 -- as the engine itself reads
+        workspace = (await self.engine()).workspace
         entities, relations = await workspace.read(_everything)
         rows = (
             await workspace.read_basis(lambda basis: _vectors(basis, entities, relations)) if vectors else {}

@@ -115,11 +115,11 @@ class Graph(Core):
         )
 
     async def _read(self, query: Callable[[Snapshot], Result]) -> Result:
-        return await (await self.engine())._workspace.read(query)  # noqa: SLF001 -- as the engine itself reads
+        return await (await self.engine()).workspace.read(query)
 
     async def _vector_data(self, found: Entity | Relation) -> dict[str, Any] | None:
         engine = await self.engine()
-        return await engine._workspace.read_basis(lambda basis: vector_row(basis, found))  # noqa: SLF001
+        return await engine.workspace.read_basis(lambda basis: vector_row(basis, found))
 
 
 def _edge(relation: Relation, properties: dict[str, Any]) -> KnowledgeGraphEdge:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import flag, optional, shown, text, texts, whole
 from stateless_rag.errors import InvalidInput
-from stateless_rag.interop.lightrag.cutting import O200kEncoding, chunk_function, tokenizer_of
+from stateless_rag.interop.lightrag.cutting import chunk_function, tokenizer_of
 from stateless_rag.interop.lightrag.options import DEFAULT_MODEL
 from stateless_rag.interop.lightrag.providers import embedder_of, llm_of, reranker_of
 from stateless_rag.limits import Limits
@@ -62,7 +62,7 @@ def chunk_settings(
     )
     only = flag("split_by_character_only", only or fixed.get("split_by_character_only", False))
     if options.chunking_func is not None:
-        encoding = O200kEncoding(tokenizer) if options.tokenizer is None else options.tokenizer
+        encoding = tokenizer if options.tokenizer is None else options.tokenizer
         function = chunk_function(
             options.chunking_func,
             encoding,

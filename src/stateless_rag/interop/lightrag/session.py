@@ -66,10 +66,9 @@ class Opened:
 
     def close_now(self) -> None:
         """As `close`, without a loop."""
-        self.engine._closed = True  # noqa: SLF001 -- the steps of `Engine.close`, which need no loop
-        self.store.release(self.engine._workspace)  # noqa: SLF001
+        self.engine.close_now()
         if self.owns_store:
-            self.store._close()  # noqa: SLF001
+            self.store.close_now()
 
     async def another(self, **changes: Any) -> Engine:
         """Another engine on the same workspace; cheap, as the workspace is in memory."""

@@ -72,7 +72,8 @@ class Synchronous(Documents, Asking, Editing, Exports):
         return found
 
     def clear_cache(self) -> None:
-        """Does nothing."""
+        """Drop the LLM's replies that are kept."""
+        self._run(self.aclear_cache())
 
     def create_entity(self, entity_name: str, entity_data: Mapping[str, Any]) -> dict[str, Any]:
         """Make an entity."""

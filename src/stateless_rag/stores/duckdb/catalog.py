@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -14,10 +15,12 @@ import duckdb
 
 from stateless_rag.errors import StoreCorrupt, WorkspaceNotFound
 from stateless_rag.stores.duckdb.connection import Connection, attach_statement
+from stateless_rag.stores.duckdb.copying import keep_file
 from stateless_rag.stores.duckdb.database import Cursor, Database, store_error
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION, migrate
 from stateless_rag.stores.duckdb.names import schema_name
 from stateless_rag.stores.duckdb.record import WorkspaceRecord
+from stateless_rag.stores.duckdb.statements import load_statements
 
 __all__ = ["Catalog"]
 
@@ -37,6 +40,7 @@ class Catalog:
 
     def prepare(self) -> None:
         """Make what a new root needs, or bring an old one to the current format."""
+        self._keep_earlier_format(self.database)
         self.database.run(lambda cursor: self._prepare(cursor, self.database))
 
     # ---- workspaces ------------------------------------------------------------------------------------
@@ -93,6 +97,8 @@ class Catalog:
         """Remove the files of a workspace that nothing names."""
         self.own_file(schema).unlink(missing_ok=True)
         Path(f"{self.own_file(schema)}.wal").unlink(missing_ok=True)
+        for earlier in self.own_file(schema).parent.glob(f"{schema}.duckdb.format*"):
+            earlier.unlink(missing_ok=True)
         shutil.rmtree(self.faiss_files(schema), ignore_errors=True)
 
     def own_file(self, schema: str) -> Path:
@@ -133,6 +139,7 @@ class Catalog:
                 ) from error
             database = self._attached[alias] = self._database(alias)
             try:
+                self._keep_earlier_format(database)
                 database.run(lambda cursor: self._prepare(cursor, database))
             except BaseException:
                 self.detach(schema)
@@ -178,6 +185,27 @@ class Catalog:
                 cursor.execute(self._statement("add_workspace", database), values).fetchall()
 
         database.run(apply)
+
+    def _keep_earlier_format(self, database: Database) -> None:
+        """Copy a file that is about to be brought to the current format, and tell the name of the copy.
+
+        Raises StoreError if there is no room for it; then the file stays as it is.
+        """
+        statement = partial(self._statement, database=database)
+        with self._connection.reading() as cursor:
+            if not cursor.execute(statement("exists"), [database.alias]).fetchall()[0][0]:
+                return
+            version = cursor.execute(statement("version")).fetchall()[0][0]
+            held = cursor.execute(statement("names")).fetchall()
+        if version < FORMAT_VERSION and held:
+            copy = keep_file(self._connection, load_statements("copying.sql"), database.alias, version)
+            logging.getLogger("stateless_rag").warning(
+                "%s is brought from format %d to %d; %s is a copy of it as it was, to be deleted once all is well",
+                copy.with_suffix(""),
+                version,
+                FORMAT_VERSION,
+                copy,
+            )
 
     def _prepare(self, cursor: Cursor, database: Database) -> None:
         statement = partial(self._statement, database=database)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stateless_rag.errors import CommitConflict
-from stateless_rag.protocols import Change, VectorKind
+from stateless_rag.errors import CommitConflict, WorkspaceMismatch
+from stateless_rag.protocols import Change, ChunkRow, EntityRow, RelationRow, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.aside import write_disabled
 from stateless_rag.stores.duckdb.curations import write_curation
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.snapshot import TABLES
@@ -54,6 +55,8 @@ class Committer:
     def _apply(self, cursor: Cursor, change: Change) -> View:
         if not all(map(self._queue.is_pending, change.requires)):
             raise CommitConflict("a document was withdrawn while it was being ingested")
+        self._refuse_other_settings(change)
+        self._refuse_other_vectors(change)
         self._revisions.refuse_conflicts(change)
         if _is_large(change):
             release_freed()  # what folding and embedding took, before the rows take as much
@@ -63,8 +66,12 @@ class Committer:
         if change.vectors:
             workspace.ensure_vectors(cursor, len(next(iter(change.vectors.values()))))
             workspace.add_vectors(cursor, change.vectors)
-        embedded = self._unchanged_vectors(cursor, change)
-        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision)
+        replaced = _there(view, rows.Replaced.named_by(change))
+        if any(mention.weight for _, mention in change.relation_mentions):
+            workspace.note_weights(cursor)
+        embedded = self._unchanged_vectors(cursor, change, replaced)
+        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision, replaced)
+        write_disabled(cursor, workspace.sql, workspace.schema, change)
         if change.curation is not None:
             write_curation(cursor, workspace.sql, workspace.schema, view.curations, change.curation)
         cursor.execute(self._catalog["set_revision"], [revision, workspace.record.schema]).fetchall()
@@ -72,6 +79,28 @@ class Committer:
         following = view.following(cursor, workspace.sql, change, vectors)
         self._revisions.prepare(following, change)
         return following
+
+    def _refuse_other_settings(self, change: Change) -> None:
+        info = self._workspace.record.info
+        for name, value in change.merging.items():
+            if info.get(name, value) != value:
+                raise WorkspaceMismatch(
+                    f"{name} of workspace {self._workspace.name!r} was set to {info[name]!r} while something was "
+                    f"computed with {value!r}; do it again (documents are still pending: resume)"
+                )
+
+    def _refuse_other_vectors(self, change: Change) -> None:
+        workspace, made_by = self._workspace, self._revisions.last.embedder
+        if workspace.reembedding.holds_commits:
+            raise CommitConflict(
+                f"workspace {workspace.name!r} is about to change to another embedder; try again"
+            )
+        if None in (change.embedder, made_by) or change.embedder == made_by:
+            return
+        told = f"workspace {workspace.name!r} was re-embedded with {made_by!r}, this was done with {change.embedder!r}"
+        if workspace.reembedding.was_changed_from(change.embedder or ""):
+            raise CommitConflict(f"{told}; try again")
+        raise WorkspaceMismatch(f"{told}; open it with that one")
 
     def _committed(self, view: View, change: Change) -> None:
         self._revisions.committed(view)
@@ -85,20 +114,34 @@ class Committer:
         self._revisions.abandoned()
         self._segments.restore(self._revisions.last.vectors)
 
-    def _unchanged_vectors(self, cursor: Cursor, change: Change) -> dict[int, int]:
+    def _unchanged_vectors(self, cursor: Cursor, change: Change, replaced: rows.Replaced) -> dict[int, int]:
         """Rows of the change that keep their vector, with the revision in which it was stored."""
         embedded: dict[int, int] = {}
-        replaced: tuple[tuple[VectorKind, Mapping[int, str]], ...] = (
-            ("entity", {row.id: row.vector for row in change.entities}),
-            ("relation", {row.id: row.vector for row in change.relations}),
-            ("chunk", {row.id: row.vector for row in (*change.chunks, *change.moved)}),
+        chunks = self._revisions.last.pieces.known([row.id for row in (*change.chunks, *change.moved)])
+        looked_for: tuple[
+            tuple[VectorKind, Iterable[EntityRow | RelationRow | ChunkRow], Sequence[int]], ...
+        ] = (
+            ("entity", change.entities, replaced.entities),
+            ("relation", change.relations, replaced.relations),
+            ("chunk", (*change.chunks, *change.moved), chunks),
         )
-        for kind, now in replaced:
-            if now:
+        for kind, changed, there in looked_for:
+            if there:
+                now = {row.id: row.vector for row in changed}
                 statement = self._workspace.sql["embedded_of"].format(table=TABLES[kind])
-                stored = cursor.execute(statement, [list(now)]).fetchall()
-                embedded.update({id_: revision for id_, vector, revision in stored if now[id_] == vector})
+                stored = cursor.execute(statement, [there]).fetchall()
+                embedded.update({id_: revision for id_, vector, revision in stored if now.get(id_) == vector})
         return embedded
+
+
+def _there(view: View, named: rows.Replaced) -> rows.Replaced:
+    """Those of the rows that the view holds."""
+    known = set(view.sources.known(sources := list(map(rows.source_id, named.documents))))
+    return rows.Replaced(
+        documents=[id_ for id_, source in zip(named.documents, sources, strict=True) if source in known],
+        entities=view.entities.known(named.entities),
+        relations=view.relations.known(named.relations),
+    )
 
 
 def _is_large(change: Change) -> bool:

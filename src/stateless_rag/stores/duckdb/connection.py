@@ -42,6 +42,7 @@ class Connection:
         self._cursors: dict[int, Cursor] = {}
         self.name = "root"
         self._limit = settings.memory_limit
+        self._stuck = 0  # bytes of blocks that could not be let go of last time: to try again takes 30 ms
         self.traffic = Traffic()
         self._connection = _connect(path, self.name, settings)
         # Bound here, because a process that ends may forget modules before it forgets this.
@@ -91,10 +92,13 @@ class Connection:
         the views, and the rest in the operating system's cache.
         """
         with suppress(duckdb.Error):  # what was to be done is done, whatever memory it leaves behind
-            if self._cached()[0] > _CACHED:
+            cached, _ = self._cached()
+            self._stuck = min(self._stuck, cached)
+            if cached > max(_CACHED, self._stuck + _CACHED - _LEFT):
                 with self.traffic.halted(_PATIENCE) as alone:
                     if alone:
                         self._shrink()
+                        self._stuck = self._cached()[0]
 
     def _cached(self) -> tuple[int, int]:
         """Bytes of blocks that could be read again, and of all that DuckDB holds."""

@@ -26,6 +26,8 @@ def describe(workspace: DuckWorkspace, connection: Connection, own_file: Path, f
     newest = {row[1]: row for row in workspace.select("pending_list")}
     if newest:
         documents -= workspace.select("count_documents", list(newest))[0][0]
+    disabled = workspace.view.disabled
+    documents += len(disabled - newest.keys())
     stages = Counter(
         workspace.stage(row[0]) or (Status.FAILED if row[6] else Status.PENDING) for row in newest.values()
     )
@@ -52,6 +54,8 @@ def describe(workspace: DuckWorkspace, connection: Connection, own_file: Path, f
         format_version=FORMAT_VERSION,
         bytes=files,
         created_at=record.created_at,
+        disabled=len(disabled),
+        reembedding=(record.info.get("reembedding") or {}).get("embedder"),
     )
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stateless_rag.protocols import Allowed
 from stateless_rag.stores.duckdb.rows import source_id
 from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.recent import Recent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Masks"]
 
+Pair = tuple[int, int]
 _KEPT = 8  # filters of one revision
+_PAIRS = 4000
+_PAIR_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,10 +120,12 @@ class _Frame:
 class Masks:
     """What filters leave of one revision: computed at the first question under a filter, kept for those after it.
 
-    Any thread may ask. Of more than a few filters the one asked for least recently is forgotten.
+    Any thread may ask. Of more than a few filters the one asked for least recently is forgotten. `mentions` are rows
+    of mentions that were read lately, by what they are of and the chunk they are in.
     """
 
     def __init__(self) -> None:
+        self.mentions: Recent[Pair, Sequence[Sequence[Any]]] = Recent(_PAIRS)
         self._lock = Lock()
         self._frame: _Frame | None = None
         self._kept: dict[MetadataFilter, Allowed] = {}
@@ -138,7 +146,8 @@ class Masks:
                 allowed.relation_weights,
             )
         ]
-        return sum(array.nbytes for array in arrays) + (self._frame.nbytes if self._frame else 0)
+        held = sum(array.nbytes for array in arrays) + _PAIR_BYTES * len(self.mentions)
+        return held + (self._frame.nbytes if self._frame else 0)
 
     def allowed(self, view: View, condition: MetadataFilter) -> Allowed:
         """What a filter leaves of the view, which must be the one that this belongs to."""

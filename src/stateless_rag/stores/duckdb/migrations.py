@@ -2,8 +2,10 @@
 
     1  the first
     2  the tables `given` and `curations` of each workspace
+    3  the columns `truncated` of `chunks` and `weight` of `mentions`; `relations.weight` is a double;
+       the columns `document`, `query` and `texts` of `journal`
 
-Tables that a version adds need no file: those that a workspace lacks are made after the files were run.
+Tables and columns that a version adds need no file: those that a workspace lacks are made after the files were run.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "migrate"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _SCHEMAS = """
 SELECT DISTINCT w.schema FROM {db}.catalog.workspaces w JOIN information_schema.tables t ON t.table_schema = w.schema
@@ -44,7 +46,8 @@ def migrate(cursor: Cursor, database: str, alias: str, version: int) -> None:
         file = resources.files(__package__) / "sql" / "migrations" / f"{number:04}.sql"
         if file.is_file():
             cursor.execute(file.read_text(encoding="utf-8").replace("{db}", database)).fetchall()
-    create = load_statements("workspace.sql")["create"]
+    statements = load_statements("workspace.sql")
     for (schema,) in cursor.execute(_SCHEMAS.replace("{db}", database), [alias]).fetchall():
-        cursor.execute(create.replace("{w}", f'{database}."{schema}"')).fetchall()
+        for name in ("create", "add_columns"):
+            cursor.execute(statements[name].replace("{w}", f'{database}."{schema}"')).fetchall()
     cursor.execute(f"INSERT INTO {database}.catalog.format VALUES (?)", [FORMAT_VERSION]).fetchall()  # noqa: S608

@@ -232,6 +232,12 @@ class Pending:
         document = self._documents.get(document_id)
         return [] if document is None else list(document.sequences)
 
+    def failed_before(self, sequence: int) -> int | None:
+        """The submission of the same document before this one, if it has failed."""
+        sequences = self._documents[self._submissions[sequence].document_id].sequences
+        place = bisect_left(sequences, sequence) - 1
+        return sequences[place] if place >= 0 and self._submissions[sequences[place]].failed else None
+
     def documents(self) -> list[str]:
         """The documents that something is pending of."""
         return [id_ for id_, document in self._documents.items() if document.sequences]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["DocumentQueue"]
 
 
+_UPGRADE = '"upgrade"'  # in place of what a caller says of a document
+
+
 class DocumentQueue:
     """One process owns a root, so who works on what is kept in memory and vanishes with the process."""
 
@@ -77,7 +80,25 @@ class DocumentQueue:
             taken = [
                 claim for id_, claim in newest.items() if claimed and self._pending.take(id_, claim.sequence)
             ]
-        return numbered, taken
+            failed = {claim.sequence: self._pending.failed_before(claim.sequence) for claim in taken}
+        return numbered, await self._with_errors(taken, failed)
+
+    async def _with_errors(
+        self, claims: Sequence[Claim], failed: Mapping[int, int | None]
+    ) -> Sequence[Claim]:
+        """The claims with what went wrong with the submission before each, so that attempts are counted on."""
+        before = [sequence for sequence in failed.values() if sequence is not None]
+        if not before:
+            return claims
+        try:
+            rows = await settled(
+                self._workspace.in_reader(lambda: self._workspace.select("pending_errors", before))
+            )
+        except BaseException:
+            self.release([claim.sequence for claim in claims])
+            raise
+        errors = {sequence: tuple(json.loads(told)) for sequence, told in rows}
+        return [replace(claim, errors=errors.get(failed[claim.sequence], ())) for claim in claims]
 
     async def claim(
         self,
@@ -200,16 +221,22 @@ def _claim(row: tuple[Any, ...]) -> Claim:
         tracking_id=row[5],
         attempts=row[6],
         errors=tuple(json.loads(row[7])),
-        given=None if row[8] is None else Given.from_json(json.loads(row[8])),
+        given=None if row[8] in (None, _UPGRADE) else Given.from_json(json.loads(row[8])),
+        upgrade=row[8] == _UPGRADE,
     )
 
 
 def _given_columns(claims: Sequence[Claim]) -> dict[str, Any]:
-    given = [(claim.sequence, claim.given.to_json()) for claim in claims if claim.given is not None]
-    return {
-        "sequence": [sequence for sequence, _ in given],
-        "value": [json.dumps(value, ensure_ascii=False) for _, value in given],
-    }
+    given = [
+        (claim.sequence, _UPGRADE if claim.upgrade else _told(claim.given))
+        for claim in claims
+        if claim.upgrade or claim.given is not None
+    ]
+    return {"sequence": [sequence for sequence, _ in given], "value": [value for _, value in given]}
+
+
+def _told(given: Given | None) -> str:
+    return json.dumps(None if given is None else given.to_json(), ensure_ascii=False)
 
 
 def _columns(claims: Sequence[Claim], now: float) -> dict[str, Any]:

@@ -62,6 +62,11 @@ class Reader:
         with self._gate.kept_open():
             return self._in_transaction(query)
 
+    def inspect(self, look: Callable[[Cursor, View], Result]) -> Result:
+        """Run a function on a transaction and the view of the revision that it sees."""
+        with self._gate.kept_open():
+            return self._on_view(lambda cursor, view, _: look(cursor, view))
+
     def select(self, statement: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         """Rows of one statement in a transaction of its own; none before the first write."""
         self._gate.check()
@@ -77,12 +82,17 @@ class Reader:
             yield cursor
 
     def _in_transaction(self, query: Callable[[DuckSnapshot], Result]) -> Result:
+        return self._on_view(
+            lambda cursor, view, has: query(self._snapshot(partial(_same, cursor), view, has))
+        )
+
+    def _on_view(self, query: Callable[[Cursor, View, tuple[bool, bool]], Result]) -> Result:
         for _ in range(_ATTEMPTS):
             has = self._has()
             with self._store.reading() as cursor:
                 view = self._revisions.view(self._committed_revision(cursor))
                 if view is not None:
-                    return query(self._snapshot(partial(_same, cursor), view, has))
+                    return query(cursor, view, has)
         raise StoreError(f"workspace {self._workspace.name!r} changes faster than it can be read")
 
     def _committed_revision(self, cursor: Cursor) -> int:
@@ -100,7 +110,10 @@ class Reader:
         self, transaction: Callable[[], Cursor], view: View, has: tuple[bool, bool]
     ) -> DuckSnapshot:
         policy = self._workspace.record.info.get("key_policy", "casefold")
-        return DuckSnapshot(transaction, self._workspace.sql, view, policy, tables=has[0], vectors=has[1])
+        weights = self._workspace.has_weights
+        return DuckSnapshot(
+            transaction, self._workspace.sql, view, policy, tables=has[0], vectors=has[1], weights=weights
+        )
 
 
 def _same(cursor: Cursor) -> Cursor:

@@ -62,15 +62,23 @@ class Revisions:
 
         Readers may see the new revision in the database as soon as it is committed.
         """
+        view.indexes.advance(view)
         self._touched.append((view.revision, _touched(change)))
         self._views[view.revision] = view
 
     def committed(self, view: View) -> None:
         """A view that was prepared is the last."""
         self._last = view
+        view.indexes.settle(view)
         # A reader that looked up the revision before reads it again; one that has the view keeps it.
         for revision in [revision for revision in self._views if revision < view.revision]:
             del self._views[revision]
+
+    def replaced(self, view: View) -> None:
+        """As `committed`, where anything may have changed: nothing can be committed on what was before."""
+        self.committed(view)
+        self._touched.clear()
+        self._forgotten = view.revision
 
     def abandoned(self) -> None:
         """Forget what was prepared: it was rolled back."""
@@ -97,7 +105,8 @@ def _touched(change: Change) -> Ids:
     ids.update(row.id for row in change.entities)
     ids.update(row.id for row in change.relations)
     ids.update(stable_id("document", row.id) for row in change.documents)
-    ids.update(stable_id("document", id_) for id_ in change.removed_documents)
+    ids.update(stable_id("document", id_) for id_ in (*change.removed_documents, *change.removed_disabled))
+    ids.update(stable_id("document", row.document.id) for row in change.disabled)
     ids.update(change.hidden)
     if change.aliases:
         ids.add(ALIASES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
 
 __all__ = [
+    "Replaced",
     "append",
     "chunk_row",
     "document_row",
@@ -74,7 +76,9 @@ def chunk_row(row: Sequence[Any]) -> ChunkRow:
         tokens=row[6],
         digest=row[7],
     )
-    return ChunkRow(id=row[0], chunk=chunk, generation=row[8], vector=row[9], error=row[10])
+    return ChunkRow(
+        id=row[0], chunk=chunk, generation=row[8], vector=row[9], error=row[10], truncated=bool(row[11])
+    )
 
 
 def entity_row(row: Sequence[Any]) -> EntityRow:
@@ -103,7 +107,7 @@ def _relation(values: Sequence[Any]) -> Relation:
         target=target,
         keywords=_split(keywords),
         description=description,
-        weight=weight,
+        weight=int(weight) if weight.is_integer() else weight,
         tokens=tokens,
     )
 
@@ -114,14 +118,22 @@ def mentions(rows: Iterable[Sequence[Any]]) -> tuple[list[EntityMention], list[R
     """
     entities: list[EntityMention] = []
     relations: list[RelationMention] = []
-    for chunk, generation, source_key, target_key, source, target, label, description in rows:
+    for chunk, generation, source_key, target_key, source, target, label, description, weight in rows:
         chunk_id = chunk_id_of(chunk)
         if target_key is None:
             entities.append(EntityMention(chunk_id, generation, source_key, source, label, description))
         else:
             relations.append(
                 RelationMention(
-                    chunk_id, generation, source_key, target_key, source, target, _split(label), description
+                    chunk_id,
+                    generation,
+                    source_key,
+                    target_key,
+                    source,
+                    target,
+                    _split(label),
+                    description,
+                    weight or 0.0,
                 )
             )
     return entities, relations
@@ -138,9 +150,9 @@ def append(cursor: Cursor, table: str, columns: Mapping[str, Any]) -> None:
     """Insert columns of equal length into a table, in bulk."""
     incoming = pa.table(dict(columns))
     if incoming.num_rows:
-        cursor.register("incoming", incoming)
-        cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming").fetchall()  # noqa: S608 -- our table
-        cursor.unregister("incoming")
+        # DuckDB finds the table by the name of the variable, which takes half as long as registering it.
+        names = ", ".join(f'"{name}"' for name in columns)
+        cursor.execute(f"INSERT INTO {table} ({names}) FROM incoming").fetchall()
 
 
 def vectors_table(digests: Sequence[str], vectors: Sequence[Vectors]) -> dict[str, Any]:
@@ -152,6 +164,26 @@ def vectors_table(digests: Sequence[str], vectors: Sequence[Vectors]) -> dict[st
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """The rows that a change removes or puts others in the place of. Most commits replace few: to look for rows
+    that are not there costs as much as to write those that are new.
+    """
+
+    documents: Sequence[str]
+    entities: Sequence[int]
+    relations: Sequence[int]
+
+    @classmethod
+    def named_by(cls, change: Change) -> Replaced:
+        """All that the change names, whether it is there or not."""
+        return cls(
+            documents=[*change.removed_documents, *(row.id for row in change.documents)],
+            entities=[*change.removed_entities, *(row.id for row in change.entities)],
+            relations=[*change.removed_relations, *(row.id for row in change.relations)],
+        )
+
+
 def write_change(
     cursor: Cursor,
     sql: Mapping[str, str],
@@ -159,24 +191,28 @@ def write_change(
     change: Change,
     embedded: Mapping[int, int],
     revision: int,
+    replaced: Replaced | None = None,
 ) -> None:
-    """All rows of a change but the vectors. `embedded` holds, for rows whose vector stays, its revision."""
+    """All rows of a change but the vectors. `embedded` holds, for rows whose vector stays, its revision.
+
+    `replaced` are those rows that are there, of all that the change names: looked for if it is not given.
+    """
+    replaced = Replaced.named_by(change) if replaced is None else replaced
 
     def remove(table: str, ids: Sequence[int]) -> None:
         if ids:
             cursor.execute(sql["remove_by_id"].format(table=table), [list(ids)]).fetchall()
 
-    documents = [*change.removed_documents, *(row.id for row in change.documents)]
-    if documents:
-        cursor.execute(sql["remove_documents"], [documents]).fetchall()
+    if replaced.documents:
+        cursor.execute(sql["remove_documents"], [replaced.documents]).fetchall()
     if change.removed_chunks:
         cursor.execute(sql["remove_mentions"], [list(change.removed_chunks)]).fetchall()
     if change.remention:
         keys = sorted(change.remention)
         cursor.execute(sql["remove_mentions_under"], [keys, keys]).fetchall()
     remove("chunks", [*change.removed_chunks, *(row.id for row in change.moved)])
-    remove("entities", [*change.removed_entities, *(row.id for row in change.entities)])
-    remove("relations", [*change.removed_relations, *(row.id for row in change.relations)])
+    remove("entities", replaced.entities)
+    remove("relations", replaced.relations)
     append(cursor, f"{schema}.documents", _documents(change.documents))
     append(cursor, f"{schema}.chunks", _chunks([*change.chunks, *change.moved], embedded, revision))
     append(cursor, f"{schema}.mentions", _mentions(change))
@@ -197,11 +233,11 @@ def remove_pending(cursor: Cursor, sql: Mapping[str, str], sequences: list[int])
 
 
 def _text(values: Iterable[str | None]) -> Any:
-    return pa.array(list(values), pa.string())
+    return pa.array(values if isinstance(values, list) else list(values), pa.string())
 
 
 def _integers(values: Iterable[int | None]) -> Any:
-    return pa.array(list(values), pa.int64())
+    return pa.array(values if isinstance(values, list) else list(values), pa.int64())
 
 
 def _small(values: Iterable[int]) -> Any:
@@ -233,6 +269,7 @@ def _chunks(rows: Sequence[ChunkRow], embedded: Mapping[int, int], revision: int
         "digest": _text(row.chunk.digest for row in rows),
         "generation": _text(row.generation for row in rows),
         "error": _text(row.error for row in rows),
+        "truncated": [row.truncated for row in rows],
         **_embedded(rows, embedded, revision),
     }
 
@@ -248,23 +285,24 @@ def _embedded(
 
 
 def _mentions(change: Change) -> dict[str, Any]:
-    entities = [(id_, mention) for id_, mention in change.entity_mentions]
-    relations = [(id_, mention) for id_, mention in change.relation_mentions]
-    everything: list[EntityMention | RelationMention] = [
-        *(mention for _, mention in entities),
-        *(mention for _, mention in relations),
-    ]
-    blank = [None] * len(entities)
+    entities = [mention for _, mention in change.entity_mentions]
+    relations = [mention for _, mention in change.relation_mentions]
+    chunk_ids = [mention.chunk_id for told in (entities, relations) for mention in told]
+    rows = {chunk_id: chunk_row_id(chunk_id) for chunk_id in set(chunk_ids)}
+    blank: list[str | None] = [None] * len(entities)
     return {
-        "id": _integers([*(id_ for id_, _ in entities), *(id_ for id_, _ in relations)]),
-        "chunk": _integers(chunk_row_id(mention.chunk_id) for mention in everything),
-        "generation": _text(mention.generation for mention in everything),
-        "source_key": _text([*(m.key for _, m in entities), *(m.source_key for _, m in relations)]),
-        "target_key": _text([*blank, *(m.target_key for _, m in relations)]),
-        "source": _text([*(m.name for _, m in entities), *(m.source for _, m in relations)]),
-        "target": _text([*blank, *(m.target for _, m in relations)]),
-        "label": _text([*(m.type for _, m in entities), *(SEPARATOR.join(m.keywords) for _, m in relations)]),
-        "description": _text(mention.description for mention in everything),
+        "id": _integers(
+            [id_ for told in (change.entity_mentions, change.relation_mentions) for id_, _ in told]
+        ),
+        "chunk": _integers([rows[chunk_id] for chunk_id in chunk_ids]),
+        "generation": _text([mention.generation for told in (entities, relations) for mention in told]),
+        "source_key": _text([m.key for m in entities] + [m.source_key for m in relations]),
+        "target_key": _text(blank + [m.target_key for m in relations]),
+        "source": _text([m.name for m in entities] + [m.source for m in relations]),
+        "target": _text(blank + [m.target for m in relations]),
+        "label": _text([m.type for m in entities] + [SEPARATOR.join(m.keywords) for m in relations]),
+        "description": _text([mention.description for told in (entities, relations) for mention in told]),
+        "weight": pa.array([None] * len(entities) + [m.weight or None for m in relations], pa.float64()),
     }
 
 
@@ -307,7 +345,7 @@ def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
         "target": _text(relation.target for relation in relations),
         "keywords": _text(SEPARATOR.join(relation.keywords) for relation in relations),
         "description": _text(relation.description for relation in relations),
-        "weight": _small(relation.weight for relation in relations),
+        "weight": pa.array([float(relation.weight) for relation in relations], pa.float64()),
         "tokens": _small(relation.tokens for relation in relations),
     }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stateless_rag.errors import StoreError
+from stateless_rag.errors import CommitConflict, StoreError
 from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
     from stateless_rag.stores.faiss.base_segment import Base
+    from stateless_rag.stores.ids import Ids
 
 __all__ = ["Segments"]
 
@@ -89,6 +90,10 @@ class Segments:
         for kind, index in self._indexes.items():
             index.restore(views[kind])
 
+    def sweep(self) -> None:
+        """Remove files that nothing names. Not while a compaction is under way."""
+        self._sweep(self._workspace.record.info)
+
     def clear(self) -> None:
         """Free the memory; for closing."""
         self._indexes = {}
@@ -118,7 +123,7 @@ class Segments:
             base = read_base(path, recorded["checksum"], dimension, recorded["count"])
         since = recorded["revision"] if base is not None and recorded is not None else -1
         statement = sql["rows_with_vectors"].format(table=TABLES[kind])
-        ids, matrix = fetch_vectors(cursor, statement, [since])
+        ids, matrix = _once(*fetch_vectors(cursor, statement, [since]))
         gone = _outdated(cursor, sql["embedded"].format(table=TABLES[kind]), base, since)
         return VectorIndex.from_rows(
             ids,
@@ -130,6 +135,26 @@ class Segments:
             base_type=self._settings.base_type,
         )
 
+    def rebuilt(self, cursor: Cursor, dimension: int, *, unit: bool) -> dict[VectorKind, VectorIndex]:
+        """Segments of all that the tables hold now, which need not be what is searched."""
+        indexes: dict[VectorKind, VectorIndex] = {}
+        for kind, table in TABLES.items():
+            statement = self._workspace.sql["rows_with_vectors"].format(table=table)
+            ids, matrix = _once(*fetch_vectors(cursor, statement, [-1]))
+            indexes[kind] = VectorIndex.from_rows(
+                ids,
+                matrix.reshape(-1, dimension),
+                unit=unit,
+                base_rows=self._settings.base_rows,
+                base_type=self._settings.base_type,
+            )
+        return indexes
+
+    def replace(self, indexes: dict[VectorKind, VectorIndex], info: Mapping[str, Any]) -> None:
+        """Search other segments from now on. Files of the former ones go, as `info` names them no more."""
+        self._indexes = dict(indexes)
+        self._sweep(info)
+
     def _views(self) -> Views:
         return MappingProxyType({kind: index.view for kind, index in self._indexes.items()})
 
@@ -139,6 +164,8 @@ class Segments:
         if stored:
             keys, matrix = fetch_vectors(cursor, self._workspace.sql["vectors"], [stored])
             found.update(zip(keys.tolist(), matrix, strict=True))
+        if not all(digest in found for digest in digests.values()):
+            raise CommitConflict("vectors that this commit counts on were erased in the meantime")
         return stacked([found[digest] for digest in digests.values()])
 
     # ---- compaction ------------------------------------------------------------------------------------
@@ -168,11 +195,18 @@ class Segments:
             base = with_rows(base, self._files / name)
         self._workspace.write(
             Write(
-                lambda cursor: self._workspace.record_base(cursor, kind, recorded),
+                lambda cursor: self._record(cursor, index, kind, recorded),
                 lambda info: self._install(index, base, view, info),
                 alone=True,
             )
         ).result()
+
+    def _record(
+        self, cursor: Cursor, index: VectorIndex, kind: VectorKind, recorded: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        if index not in self._indexes.values():  # made of vectors that another embedder's took the place of
+            return self._workspace.record.info
+        return self._workspace.record_base(cursor, kind, recorded)
 
     def _build(self, kind: VectorKind, index: VectorIndex, view: VectorView, path: Path) -> Base | None:
         def exact(ids: Sequence[int]) -> Mapping[int, Vectors]:
@@ -199,6 +233,12 @@ class Segments:
             if path not in known and path.suffix in _SUFFIXES:
                 with suppress(OSError):  # some systems keep a file that is mapped
                     path.unlink()
+
+
+def _once(ids: Ids, matrix: Vectors) -> tuple[Ids, Vectors]:
+    """The first row of each id: a damaged table must not keep a workspace from being opened, and repaired."""
+    distinct, first = np.unique(ids, return_index=True)
+    return (ids, matrix) if len(distinct) == len(ids) else (ids[first], matrix[first])
 
 
 def _slices(digests: Mapping[int, str]) -> Iterator[Mapping[int, str]]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stateless_rag.protocols import ChunkRow, DocumentRow, EntityRow, Hit, RelationRow, VectorKind
+from stateless_rag.protocols import (
+    ChunkRow,
+    DisabledRow,
+    DocumentRow,
+    EntityRow,
+    Hit,
+    RelationRow,
+    VectorKind,
+)
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.aside import disabled_row
 from stateless_rag.stores.duckdb.indexes import node_of
 from stateless_rag.stores.duckdb.rows import source_id
-from stateless_rag.stores.ids import id_array
-from stateless_rag.text import entity_key, relation_key, stable_id
+from stateless_rag.stores.faiss.neighbours import near_pairs
+from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.text import chunk_id_of, entity_key, relation_key, stable_id
 
 if TYPE_CHECKING:
     from stateless_rag.curation_log import CurationLog
@@ -36,7 +47,9 @@ TABLES: Mapping[VectorKind, str] = MappingProxyType(
 def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tuple[Any, Vectors]:
     """Two columns, a key and a vector, as arrays of shape (n,) and (n, dimension)."""
     table = cursor.sql(statement, params=parameters).to_arrow_table()
-    column = table.column(1).combine_chunks()
+    chunks = table.column(1)
+    # Combining copies also what is in one piece, and new memory costs more than reading did.
+    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32)
 
@@ -65,6 +78,7 @@ class DuckSnapshot:
         *,
         tables: bool,
         vectors: bool,
+        weights: bool,
     ) -> None:
         self._transaction = transaction
         self._begun: Cursor | None = None
@@ -73,10 +87,15 @@ class DuckSnapshot:
         self._key_policy = key_policy
         self._has_tables = tables
         self._has_vectors = vectors
+        self._has_weights = weights
 
     @property
     def revision(self) -> int:
         return self._view.revision
+
+    @property
+    def embedder(self) -> str | None:
+        return self._view.embedder
 
     @property
     def _cursor(self) -> Cursor:
@@ -142,6 +161,9 @@ class DuckSnapshot:
         sources = self._view.sources.get(documents.values())
         return {id_: rows.passage(piece, sources[documents[id_]]) for id_, piece in pieces.items()}
 
+    def chunk_names(self, ids: Sequence[int]) -> Mapping[int, str]:
+        return {id_: chunk_id_of(id_) for id_ in ids}
+
     def document(self, document_id: str) -> Mapping[str, Any] | None:
         found = self.document_rows([document_id])
         row = found.get(document_id)
@@ -177,15 +199,49 @@ class DuckSnapshot:
         return self._view.masks.allowed(self._view, condition)
 
     def mentions(
-        self, ids: Sequence[int], allowed: Allowed, limit: int
+        self, ids: Sequence[int], allowed: Allowed, limit: int, coming: Sequence[int] = ()
     ) -> tuple[Sequence[EntityMention], Sequence[RelationMention]]:
         told_in = self._chunks_of(ids, limit, allowed)
         if not told_in or not self._has_tables:
             return [], []
-        pairs = {(id_, chunk) for id_, own in told_in.items() for chunk in own}
-        chunks = list({chunk for _, chunk in pairs})
-        found = self._cursor.execute(self._sql["mentions_at"], [list(told_in), chunks]).fetchall()
-        return rows.mentions(row[1:] for row in found if row[:2] in pairs)
+        known = self._view.masks.mentions
+        found = {(id_, chunk): known.get((id_, chunk)) for id_, own in told_in.items() for chunk in own}
+        missing = [pair for pair, told in found.items() if told is None]
+        if missing:
+            later = self._chunks_of(coming, limit, allowed)
+            more = [(id_, chunk) for id_, own in later.items() for chunk in own]
+            read = self._mentions_at([*missing, *(pair for pair in more if known.get(pair) is None)])
+            known.keep(read)
+            found.update((pair, read[pair]) for pair in missing)
+        return rows.mentions(chain.from_iterable(told for told in found.values() if told is not None))
+
+    def _mentions_at(self, pairs: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], list[Any]]:
+        """Rows of mentions by what they are of and the chunk they are in; without any, an empty list."""
+        owners, chunks = ({pair[place] for pair in pairs} for place in (0, 1))
+        told: dict[tuple[int, int], list[Any]] = {pair: [] for pair in pairs}
+        for row in self._cursor.execute(self._sql["mentions_at"], [list(owners), list(chunks)]).fetchall():
+            if row[:2] in told:
+                told[row[:2]].append(row[1:])
+        return told
+
+    def expect(self, entity_ids: Sequence[int], relation_ids: Sequence[int]) -> None:
+        """All rows are in memory."""
+
+    def stated_weights(
+        self, ids: Sequence[int], allowed: Allowed
+    ) -> Mapping[int, tuple[int, Sequence[float]]]:
+        if not (self._has_weights and ids):
+            return {}
+        found = self._cursor.execute(self._sql["weights"], [list(ids)]).fetchall()
+        there = (lookup(allowed.chunks, id_array(row[1] for row in found)) >= 0).tolist()
+        stated: dict[int, list[tuple[int, float]]] = {}
+        for (id_, chunk, weight), kept in zip(found, there, strict=True):
+            if kept:
+                stated.setdefault(id_, []).append((chunk, weight))
+        return {
+            id_: (len({chunk for chunk, _ in own}), [weight for _, weight in own])
+            for id_, own in stated.items()
+        }
 
     def told_once(self, ids: Sequence[int]) -> frozenset[int]:
         once = self._view.evidence.told_once(ids)
@@ -227,6 +283,10 @@ class DuckSnapshot:
         ids, table = self._view.entities.columns(("name", "type"))
         return ids.tolist(), table.column("name").to_pylist(), table.column("type").to_pylist()
 
+    def near_entities(self, top_k: int, least: float) -> Callable[[], Sequence[tuple[int, int, float]]]:
+        view = self._view.vectors.get("entity")
+        return lambda: () if view is None else near_pairs(view, top_k, least)
+
     @property
     def graph(self) -> GraphView:
         """All relations of this revision."""
@@ -241,10 +301,19 @@ class DuckSnapshot:
         return self._view.curations
 
     def document_rows(self, ids: Collection[str]) -> Mapping[str, DocumentRow]:
-        return {row.id: row for row in map(rows.document_row, self._fetch("document_rows", ids))}
+        return {row.id: row for row in map(rows.document_row, self._fetch("document_rows", self._there(ids)))}
+
+    def _there(self, document_ids: Collection[str]) -> list[str]:
+        """Those of the documents that are committed: most that are ingested are new."""
+        ids = {rows.source_id(id_): id_ for id_ in document_ids}
+        return [ids[known] for known in self._view.sources.known(list(ids))]
+
+    def disabled_rows(self, ids: Collection[str]) -> Mapping[str, DisabledRow]:
+        wanted = self._view.disabled.intersection(ids)
+        return {row.document.id: row for row in map(disabled_row, self._fetch("disabled_rows", wanted))}
 
     def chunk_rows(self, document_ids: Collection[str]) -> Sequence[ChunkRow]:
-        return [rows.chunk_row(row) for row in self._fetch("chunk_rows", document_ids)]
+        return [rows.chunk_row(row) for row in self._fetch("chunk_rows", self._there(document_ids))]
 
     def mentions_in(
         self, chunk_ids: Collection[int]
@@ -263,10 +332,12 @@ class DuckSnapshot:
         return rows.mentions(self._cursor.execute(self._sql["mentions_under"], [keys, keys]).fetchall())
 
     def entity_rows(self, ids: Collection[int]) -> Mapping[int, EntityRow]:
-        return {row.id: row for row in map(rows.entity_row, self._fetch("entity_rows", ids))}
+        known = self._view.entities.known(ids)
+        return {row.id: row for row in map(rows.entity_row, self._fetch("entity_rows", known))}
 
     def relation_rows(self, ids: Collection[int]) -> Mapping[int, RelationRow]:
-        return {row.id: row for row in map(rows.relation_row, self._fetch("relation_rows", ids))}
+        known = self._view.relations.known(ids)
+        return {row.id: row for row in map(rows.relation_row, self._fetch("relation_rows", known))}
 
     def vectors(self, digests: Collection[str]) -> Mapping[str, Vectors]:
         if not digests or not self._has_vectors:

@@ -25,7 +25,13 @@ def document_list(
         status = _pending(row, stage=stage(row[0]))
         old = found.get(status.id)
         if old is not None and old.status is Status.PROCESSED:
-            status = replace(status, chunks=old.chunks, stale=status.status is Status.FAILED)
+            status = replace(
+                status,
+                chunks=old.chunks,
+                stale=status.status is Status.FAILED,
+                truncated=old.truncated,
+                enabled=old.enabled,
+            )
         found[status.id] = status
     return [found[id_] for id_ in sorted(found)]
 
@@ -40,6 +46,8 @@ def _committed(row: tuple[Any, ...]) -> DocumentStatus:
         chunks=row[4],
         tracking_id=row[5],
         updated_at=row[6],
+        truncated=tuple(row[7] or ()),
+        enabled=row[8],
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
-from stateless_rag.checks import choice, instance, json_object, optional, path
+from stateless_rag.checks import choice, flag, instance, json_object, optional, path
 from stateless_rag.context import Clock
 from stateless_rag.errors import InvalidInput, StoreClosed, StoreError
 from stateless_rag.opening import Opening
@@ -23,13 +24,14 @@ from stateless_rag.stores.duckdb.connection import Connection
 from stateless_rag.stores.duckdb.database import Cursor
 from stateless_rag.stores.duckdb.describing import describe
 from stateless_rag.stores.duckdb.journal import settled
+from stateless_rag.stores.duckdb.keeping import Keeper, Placement
 from stateless_rag.stores.duckdb.lock import RootLock
 from stateless_rag.stores.duckdb.names import check_name
 from stateless_rag.stores.duckdb.record import workspace_statements
 from stateless_rag.stores.duckdb.residents import Residents
 from stateless_rag.stores.duckdb.statements import load_statements
 from stateless_rag.stores.duckdb.workspace import DuckWorkspace
-from stateless_rag.types import WorkspaceInfo
+from stateless_rag.types import BackupReport, CompactReport, WorkspaceInfo
 
 __all__ = ["Store"]
 
@@ -65,6 +67,9 @@ class Store:
                 f"cannot make the folder {root}: {error.strerror}; choose one that can be written to"
             ) from error
         self._root_lock = RootLock(root)
+        shutil.rmtree(
+            root / f"{_FILE}.tmp", ignore_errors=True
+        )  # what DuckDB had put aside when it was killed
         try:
             self._connection = Connection(root / _FILE, settings)
         except BaseException:
@@ -75,10 +80,12 @@ class Store:
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
         self._cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
         self._catalog = Catalog(root, self._connection, self._writers, self.catalog_sql)
+        self._keeper = Keeper(root, root / _FILE, self._connection, self._catalog, self.catalog_sql)
         try:
+            self._keeper.sweep()
             self._catalog.prepare()
         except BaseException:
-            self._close()
+            self.close_now()
             raise
 
     @classmethod
@@ -125,7 +132,7 @@ class Store:
         """
         import asyncio
 
-        await asyncio.shield(asyncio.to_thread(self._close))
+        await asyncio.shield(asyncio.to_thread(self.close_now))
 
     # ---- workspaces ------------------------------------------------------------------------------------
 
@@ -133,7 +140,7 @@ class Store:
         self,
         name: str,
         *,
-        placement: Literal["root", "own"] | None = None,
+        placement: Placement | None = None,
         info: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
         """Create a workspace; false if there is one of that name. `info` is recorded with a new one."""
@@ -225,6 +232,82 @@ class Store:
         """
         check_name(name)
         await settled(self._dropping(name))
+
+    # ---- backups and copies ----------------------------------------------------------------------------
+
+    async def backup(self, name: str, path: str | Path, *, overwrite: bool = False) -> BackupReport:
+        """Write a workspace as it is at one revision into a file, while others go on reading and writing.
+
+        The file is there as a whole at the end, or not at all; one that is there is replaced only with
+        `overwrite`. Raises WorkspaceNotFound, InvalidInput for a path that cannot be used, StoreError.
+        """
+        target, replaces = _absolute(path), flag("overwrite", overwrite)
+        async with self.workspace(name) as workspace:
+            await workspace.note_charges()
+            writing = workspace.in_background(
+                lambda: self._keeper.backup(workspace, target, overwrite=replaces)
+            )
+            report: BackupReport = await settled(writing)
+        return report
+
+    async def restore(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        placement: Placement | None = None,
+        overwrite: bool = False,
+    ) -> str:
+        """Make a workspace of a backup, under its name or another one; returns the name.
+
+        A workspace that is there is replaced only with `overwrite`, and only if no engine is open on it. All or
+        nothing, also after a crash. Raises InvalidInput for what is no backup, StoreCorrupt for a damaged one.
+        """
+        if name is not None:
+            check_name(name)
+        optional("placement", placement, choice, among=("root", "own"))
+        source, replaces = _absolute(path), flag("overwrite", overwrite)
+
+        def work() -> str:
+            target = self._keeper.named_in(source) if name is None else name
+            if replaces:
+                self._require_unused(target)
+            self._waiting.pop(target, None)
+            place = placement or self.settings.placement
+            return self._keeper.restore(source, target, place, overwrite=replaces)
+
+        restored: str = await settled(self._in_catalog(work))
+        return restored
+
+    async def copy(self, name: str, to: str, *, placement: Placement | None = None) -> None:
+        """Make a second workspace that holds what one holds at its newest revision, journal included.
+
+        All or nothing, also after a crash. Raises WorkspaceNotFound, and InvalidInput if `to` is there already.
+        """
+        check_name(to)
+        optional("placement", placement, choice, among=("root", "own"))
+        place = placement or self.settings.placement
+        async with self.workspace(name) as workspace:
+            await workspace.note_charges()
+            await settled(self._in_catalog(lambda: self._keeper.copy(workspace, to, place)))
+
+    async def compact(self, name: str, *, keep_earlier: bool = True) -> CompactReport:
+        """Write the database file of a workspace anew, so that it holds nothing that was deleted.
+
+        The file of the root is that of all workspaces without one of their own. Nothing is written to it
+        meanwhile; reads go on but for a moment. A crash leaves the old file or the new one. Copies that were made
+        of the file when it was brought to a newer format are removed only without `keep_earlier`. Raises
+        WorkspaceNotFound, StoreError if there is no room for a second copy.
+        """
+        keeps = flag("keep_earlier", keep_earlier)
+        async with self.workspace(name) as workspace:
+            rewriting = workspace.alone(lambda: self._keeper.compact(workspace, keep_earlier=keeps))
+            report: CompactReport = await settled(rewriting)
+        return report
+
+    def _require_unused(self, name: str) -> None:
+        if self._residents.get(name) is not None:
+            raise StoreError(f"workspace {name!r} is in use; close the engines on it first")
 
     def _dropping(self, name: str) -> Future[None]:
         """Refuse new work on a workspace, and remove it once the reads that have begun are through.
@@ -386,7 +469,8 @@ class Store:
 
     # ---- closing ---------------------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def close_now(self) -> None:
+        """As `close`, for threads without a loop. Blocks."""
         self._root_lock.check()
         with self._closing:
             if self._released:
@@ -411,7 +495,7 @@ class Store:
 
 def _close_unwanted(opening: Future[Store]) -> None:
     if opening.exception() is None:
-        opening.result()._close()  # noqa: SLF001 -- the store's own
+        opening.result().close_now()
 
 
 def _refuse_work(workspace: DuckWorkspace) -> None:
@@ -440,6 +524,10 @@ def _pass_error(done: Future[None], to: Future[None]) -> None:
 
 def _root_path(root: str | Path) -> Path:
     return path("root", root).resolve()
+
+
+def _absolute(given: str | Path) -> Path:
+    return path("path", given).expanduser().resolve()
 
 
 def _count(cursor: Cursor, statement: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from stateless_rag.curation_log import CurationLog
@@ -19,11 +20,12 @@ from stateless_rag.stores.duckdb.masks import Masks
 from stateless_rag.stores.evidence import EvidenceView
 from stateless_rag.stores.graph import GraphView
 from stateless_rag.stores.ids import id_array
-from stateless_rag.text import chunk_id_of, chunk_row_id
+from stateless_rag.text import chunk_ids_of, chunk_row_id
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.faiss.segments import VectorView
+    from stateless_rag.stores.ids import Ids
     from stateless_rag.types import Entity, Relation
 
 __all__ = ["View"]
@@ -34,7 +36,10 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One revision. `vectors` is empty before the first vector."""
+    """One revision. `vectors` is empty before the first vector; `embedder` names what they were made by, if known.
+
+    `disabled` are the ids of documents that are laid aside.
+    """
 
     revision: int = 0
     vectors: Mapping[VectorKind, VectorView] = field(default_factory=lambda: MappingProxyType({}))
@@ -48,6 +53,8 @@ class View:
     evidence: EvidenceView = field(default_factory=EvidenceView.empty)
     masks: Masks = field(default_factory=Masks, compare=False)
     indexes: Indexes = field(default_factory=Indexes, compare=False)
+    embedder: str | None = None
+    disabled: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, cursor: Cursor, sql: Sql, revision: int, vectors: Mapping[VectorKind, VectorView]) -> View:
@@ -56,7 +63,7 @@ class View:
         return cls(
             revision=revision,
             vectors=vectors,
-            graph=GraphView.from_arrays(*(column.to_numpy() for column in edges.columns)),
+            graph=_graph(*(column.to_numpy() for column in edges.columns)),
             aliases=MappingProxyType(dict(cursor.execute(sql["aliases"]).fetchall())),
             curations=read_curations(cursor, sql),
             entities=_columns(cursor, sql["entities"], rows.entity_codec()),
@@ -64,6 +71,7 @@ class View:
             pieces=_pieces(cursor, sql),
             sources=_sources(cursor, sql),
             evidence=_evidence(cursor, sql),
+            disabled=frozenset(row[0] for row in cursor.execute(sql["disabled"]).fetchall()),
         )
 
     def following(
@@ -95,6 +103,8 @@ class View:
             # Where aliases move mentions to other rows, no chunk tells what went: the tables do.
             evidence=_evidence(cursor, sql) if change.remention else _next_evidence(self.evidence, change),
             indexes=self.indexes,
+            embedder=self.embedder,
+            disabled=_next_disabled(self.disabled, change),
         )
 
     @property
@@ -113,6 +123,14 @@ class View:
         return sum(view.nbytes for view in held)
 
 
+def _graph(relations: Ids, left: Ids, right: Ids) -> GraphView:
+    """A relation that is there twice must not keep a workspace from being opened, and repaired."""
+    distinct, first = np.unique(relations, return_index=True)
+    if len(distinct) != len(relations):
+        relations, left, right = distinct, left[first], right[first]
+    return GraphView.from_arrays(relations, left, right)
+
+
 def _columns(cursor: Cursor, statement: str, codec: Codec[Row]) -> ColumnView[Row]:
     table = cursor.sql(statement).to_arrow_table()
     return ColumnView.from_table(codec, table.column(0).to_numpy(), table.remove_column(0))
@@ -121,7 +139,7 @@ def _columns(cursor: Cursor, statement: str, codec: Codec[Row]) -> ColumnView[Ro
 def _pieces(cursor: Cursor, sql: Sql) -> ColumnView[rows.Piece]:
     table = cursor.sql(sql["pieces"]).to_arrow_table()
     ids = table.column(0).to_numpy()
-    names = pa.array(map(chunk_id_of, ids.tolist()), pa.string())
+    names = pa.array(chunk_ids_of(ids), pa.string())
     return ColumnView.from_table(rows.piece_codec(), ids, table.set_column(0, "chunk_id", names))
 
 
@@ -153,6 +171,12 @@ def _next_graph(graph: GraphView, change: Change) -> GraphView:
     return graph.apply(
         [(row.id, row.left, row.right) for row in change.relations], set(change.removed_relations)
     )
+
+
+def _next_disabled(disabled: frozenset[str], change: Change) -> frozenset[str]:
+    if not (change.disabled or change.removed_disabled):
+        return disabled
+    return disabled.difference(change.removed_disabled).union(row.document.id for row in change.disabled)
 
 
 def _updated(aliases: Mapping[str, str], changes: Mapping[str, str | None] | None) -> Mapping[str, str]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from stateless_rag.errors import StoreError, WorkspaceMismatch
 from stateless_rag.protocols import Basis, Change, Claim, Snapshot, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.checking import Inspection
 from stateless_rag.stores.duckdb.committing import Committer
 from stateless_rag.stores.duckdb.database import Cursor, Database, Write
 from stateless_rag.stores.duckdb.gate import Gate
 from stateless_rag.stores.duckdb.journal import DuckJournal, settled
+from stateless_rag.stores.duckdb.ledger import DuckLedger
 from stateless_rag.stores.duckdb.queue import DocumentQueue
 from stateless_rag.stores.duckdb.reading import Reader
 from stateless_rag.stores.duckdb.record import WorkspaceRecord, schema_in, workspace_statements
+from stateless_rag.stores.duckdb.reembedding import DuckReembedding
 from stateless_rag.stores.duckdb.revisions import Revisions
+from stateless_rag.stores.duckdb.rewriting import Rewriter
 from stateless_rag.stores.duckdb.segments import Segments
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
 from stateless_rag.stores.duckdb.status import document_list
@@ -62,12 +67,18 @@ class DuckWorkspace:
         self._tables = False
         self._made = _Made()
         self._gate = Gate(record.name)
+        self._files = files
         self._segments = Segments(self, files, store.settings)
         self.journal = DuckJournal(self, store.clock.wall)
+        self.ledger = DuckLedger(self, store.clock.wall)
         self._queue = DocumentQueue(self, store.clock.wall)
         self._revisions = Revisions(self._load())
         self._reader = Reader(self, store, self._revisions, self._gate, self._catalog)
         self._committer = Committer(self, self._revisions, self._segments, self._queue, self._catalog)
+        self._rewriter = Rewriter(self, self._revisions, self._segments, self._catalog)
+        self.reembedding = DuckReembedding(
+            self, self._revisions, self._segments, self._catalog, store.clock.wall
+        )
 
     def _load(self) -> View:
         """Make the view of the last revision, and the queue, from the database."""
@@ -81,14 +92,21 @@ class DuckWorkspace:
                 self._sql["has_tables"], [self._database.alias, self._record.schema]
             ).fetchall()
             self._tables = found[0][0] > 0
-            vectors = self._segments.load(cursor) if self.dimension is not None else MappingProxyType({})
-            revision = self._record.revision
-            if self._tables:
-                view = View.load(cursor, self._sql, revision, vectors)
-            else:
-                view = View(revision=revision, vectors=vectors)
-            self._queue.load(cursor, exists=self._tables)
-        return view
+            loading = self._store.in_reader(self._load_vectors)
+            try:
+                revision = self._record.revision
+                view = View.load(cursor, self._sql, revision, {}) if self._tables else View(revision=revision)
+                self._queue.load(cursor, exists=self._tables)
+            finally:
+                wait([loading])
+        return replace(view, vectors=loading.result(), embedder=self._record.info.get("embedder"))
+
+    def _load_vectors(self) -> Mapping[VectorKind, VectorView]:
+        """Nobody writes before the workspace is loaded: in a thread of its own this reads the same revision."""
+        if self.dimension is None:
+            return MappingProxyType({})
+        with self._store.reading() as cursor:
+            return self._segments.load(cursor)
 
     # ---- what it is ------------------------------------------------------------------------------------
 
@@ -159,17 +177,19 @@ class DuckWorkspace:
 
     async def _statuses(self, documents: str, pending: str, *wanted: list[str]) -> list[DocumentStatus]:
         def read() -> list[DocumentStatus]:
-            return document_list(
-                self.select(documents, *wanted), self.select(pending, *wanted), self._queue.stage
-            )
+            # First what waits: a document that is committed between the two is in both then, not in neither.
+            waiting = self.select(pending, *wanted)
+            return document_list(self.select(documents, *wanted), waiting, self._queue.stage)
 
         found: list[DocumentStatus] = await settled(self.in_reader(read))
         return found
 
     async def costs(self) -> Mapping[str, Usage]:
         """Calls and tokens paid so far, by purpose."""
-        found = await settled(self.in_reader(lambda: self.select("costs")))
-        return MappingProxyType({row[0]: Usage(row[1], row[2], row[3]) for row in found})
+        usage: dict[str, Usage] = {}
+        for _, purpose, _, _, _, calls, asked, said, _ in await self.ledger.costs(["purpose"]):
+            usage[purpose] = usage.get(purpose, Usage()) + Usage(calls, asked, said)
+        return MappingProxyType(dict(sorted(usage.items())))
 
     # ---- reading ---------------------------------------------------------------------------------------
 
@@ -178,6 +198,9 @@ class DuckWorkspace:
 
     async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
         return cast("Result", await settled(self.in_reader(lambda: self._reader.read_basis(query))))
+
+    async def compute(self, work: Callable[[], Result]) -> Result:
+        return cast("Result", await settled(self.in_background(work)))
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in one of the store's reading threads."""
@@ -211,6 +234,32 @@ class DuckWorkspace:
         view: View = await settled(self.write(self._committer.write(change)))
         return view.revision
 
+    async def rewrite(self, base: int, apply: Callable[[Cursor, int], None]) -> int:
+        """Change tables otherwise than a commit does; returns the new revision. As `Rewriter.write`."""
+        made = await settled(self.write(self._rewriter.write(base, apply)))
+        revision: int = made.view.revision
+        return revision
+
+    async def note_charges(self) -> None:
+        """Write what questions have cost so far, which else is gathered for a moment."""
+        await settled(self.write(Write(self.ledger.take())))
+
+    async def tidy(self) -> None:
+        """Remove files of vectors that nothing names, once a compaction that is under way has ended."""
+        await settled(self.in_background(self._segments.sweep))
+
+    async def inspect(self, look: Callable[[Inspection], Result]) -> Result:
+        """Run a function on all there is of one revision, in one transaction, in a thread of the store."""
+
+        def inspected(cursor: Cursor, view: View) -> Result:
+            place = (self._database.alias, self._record.schema)
+            tables = self.has_tables
+            return look(
+                Inspection.of(cursor, view, self._record, self._files, self._sql, place, has_tables=tables)
+            )
+
+        return cast("Result", await settled(self.in_reader(lambda: self._reader.inspect(inspected))))
+
     def write(self, write: Write) -> Future[Any]:
         """Queue a write in the lane of the database."""
         self.check()
@@ -232,6 +281,30 @@ class DuckWorkspace:
 
         write.apply, write.committed, write.abandoned = unless_gone, committed, abandoned
         return self._database.submit(write)
+
+    def alone(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run a function in the lane, between two transactions: nothing is written to the file meanwhile.
+
+        It keeps the workspace open until it is done.
+        """
+        self._store.hold(self)
+        done: Future[Result] = Future()
+        done.set_running_or_notify_cancel()  # so that nobody can cancel it
+
+        def between(_: object) -> None:
+            done.set_result(function())
+
+        def ended(write: Future[Any]) -> None:
+            self._store.release(self)
+            if (error := write.exception()) is not None:
+                done.set_exception(error)
+
+        try:
+            self.write(Write(lambda _: None, between, alone=True)).add_done_callback(ended)
+        except BaseException:
+            self._store.release(self)
+            raise
+        return done
 
     def ensure_tables(self, cursor: Cursor) -> None:
         """Make the tables; they are made on first write, so that an unused workspace costs nothing."""
@@ -271,6 +344,17 @@ class DuckWorkspace:
             self._write_info(cursor)
         rows.append(cursor, f"{self.schema}.vectors", rows.vectors_table(list(new), list(new.values())))
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a mention may say what a relation weighs."""
+        return self._record.info.get("has_weights") is True
+
+    def note_weights(self, cursor: Cursor) -> None:
+        """Note that a mention says so, in the transaction that is open."""
+        if not self.has_weights:
+            self._made.info["has_weights"] = True
+            self._write_info(cursor)
+
     def record_base(
         self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None
     ) -> dict[str, Any]:
@@ -280,6 +364,25 @@ class DuckWorkspace:
             bases[kind] = recorded
         return self._write_info(cursor, bases=bases)
 
+    async def update_info(
+        self, update: Callable[[Mapping[str, Any], bool], Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        """Change what is recorded, by a function of that and of whether the workspace holds anything that has
+        keys. What it raises is raised here, and nothing was changed.
+        """
+
+        def apply(cursor: Cursor) -> dict[str, Any]:
+            changed = dict(update(self._record.info, self._has_keys(cursor)))
+            self._made.info.update(changed)
+            return self._write_info(cursor)
+
+        return cast("Mapping[str, Any]", await settled(self.write(Write(apply, alone=True))))
+
+    def _has_keys(self, cursor: Cursor) -> bool:
+        if not self._tables:
+            return False
+        return bool(cursor.execute(self._sql["has_keys"]).fetchall()[0][0])
+
     def _write_info(self, cursor: Cursor, **changes: Any) -> dict[str, Any]:
         info = {**self._record.info, **self._made.info, **changes}
         cursor.execute(self._catalog["set_info"], [json.dumps(info), self._record.schema]).fetchall()
@@ -288,6 +391,9 @@ class DuckWorkspace:
     def publish(self, vectors: Mapping[VectorKind, VectorView]) -> None:
         """Show rebuilt segments under the same revision; only the lane may call it."""
         self._revisions.publish(vectors)
+
+    async def forget_replies(self, purposes: Collection[str] | None) -> int:
+        return await self.journal.clear(purposes)
 
     # ---- the queue -------------------------------------------------------------------------------------
 
@@ -383,7 +489,7 @@ class DuckWorkspace:
     def close(self) -> None:
         """Carry out what was queued before, wait for reads that have begun, refuse the rest, drop the views."""
         with suppress(StoreError):  # a database that cannot be written to any more can be closed
-            closing = Write(lambda _: None, lambda _: self._gate.close(), alone=True)
+            closing = Write(self.ledger.take(), lambda _: self._gate.close(), alone=True)
             self._database.submit(closing).result()
         self._gate.close()
         self._gate.wait()

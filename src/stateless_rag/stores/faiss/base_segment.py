@@ -10,7 +10,7 @@ import numpy as np
 
 from stateless_rag.errors import StoreError
 from stateless_rag.stores.faiss.cosine import blocks, normalize_into, stacked
-from stateless_rag.stores.ids import lookup
+from stateless_rag.stores.ids import distinct, lookup
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -101,7 +101,7 @@ class LiveBase:
 
     def without(self, ids: Ids) -> LiveBase:
         """The same base with the rows of these ids dead. Costs a byte per row of the base if any is in it."""
-        dead = np.unique(self.positions(ids))
+        dead = distinct(self.positions(ids))
         dead = dead[dead >= 0]
         if not len(dead):
             return self

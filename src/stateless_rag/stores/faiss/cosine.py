@@ -98,14 +98,14 @@ def unit_rows(vectors: Sequence[NDArray[Any]]) -> bool:
 def scores_of(rows: Vectors, query: Query) -> Scores:
     """The cosine of each row with the query, in float64, rounded to nine decimals; 0 for zero rows.
 
-    Sums run along each row by itself. A matrix product would group its sums by the shape of the batch, and
-    the same row would score differently in different company.
+    Sums run along each row by itself, each in one call. A matrix product would group its sums by the shape of the
+    batch, and the same row would score differently in different company.
     """
     scores = np.zeros(len(rows), dtype=np.float64)
     for start, stop in blocks(len(rows), _ROWS):
         wide = rows[start:stop].astype(np.float64, order="C")
-        lengths = _lengths(wide)
-        np.divide((wide * query.exact).sum(axis=1), lengths, out=scores[start:stop], where=lengths > 0.0)
+        lengths = np.sqrt(np.vecdot(wide, wide))
+        np.divide(np.vecdot(wide, query.exact), lengths, out=scores[start:stop], where=lengths > 0.0)
     rounded: Scores = np.round(scores, _DECIMALS) + 0.0  # no negative zero
     return rounded
 

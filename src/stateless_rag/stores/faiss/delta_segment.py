@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stateless_rag.stores.faiss.cosine import float32_error, products_of
 from stateless_rag.stores.faiss.row_blocks import RowBlocks
-from stateless_rag.stores.ids import lookup
+from stateless_rag.stores.ids import distinct, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -86,22 +87,28 @@ class Delta:
             row = self.previous[row]
         return row
 
-    def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
+    def rows(self, ids: Sequence[int]) -> NDArray[np.int64]:
         """The live row of each id, or -1."""
-        return np.fromiter(map(self.row, ids), dtype=np.int64)
+        rows = np.fromiter(map(self.newest.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
+        stale = rows >= self.length
+        if self.live < self.length:
+            stale |= (rows >= 0) & ~self.alive[np.minimum(rows, self.length - 1)]
+        for at in np.flatnonzero(stale).tolist():
+            rows[at] = self.row(ids[at])
+        return rows
 
     def live_rows(self, start: int = 0) -> NDArray[np.int64]:
         """The live rows from `start` on, ascending."""
         return np.flatnonzero(self.alive[start:]) + start
 
-    def changed(self, ids: Ids, matrix: NDArray[np.generic], gone: Iterable[int]) -> Delta:
+    def changed(self, ids: Ids, matrix: NDArray[np.generic], gone: Sequence[int]) -> Delta:
         """The next delta: without the ids in `gone`, with the rows `matrix`, shape (ids, dimension).
 
         An id in `ids` that has a row already must be in `gone` too. Costs one byte per row of the delta and
         the rows that are added.
         """
         dead = self.rows(gone)
-        dead = np.unique(dead[dead >= 0])
+        dead = distinct(dead[dead >= 0])
         if not len(ids) and not len(dead):
             return self
         start = len(self.previous)
@@ -131,13 +138,15 @@ class Delta:
         return replace(self, ids=ids, usable=usable, matrix=matrix)
 
     def candidates(
-        self, query: Query, top_k: int, allowed: Ids | None
+        self, query: Query, top_k: int, least: float, allowed: Ids | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows that hold the best `top_k` by score, and perhaps more, with their float32 products.
-
-        `allowed` is ascending.
+        """Rows that hold the best `top_k` by score that have at least `least`, and perhaps more, with their float32
+        products. `allowed` is ascending.
         """
         rows, products = self._products(query, allowed)
+        near = np.flatnonzero(products >= least - float32_error(self.matrix.dimension))
+        if len(near) < len(rows):
+            rows, products = rows[near], products[near]
         if len(rows) > top_k:
             at = len(rows) - top_k
             worst = np.partition(products, at)[at]

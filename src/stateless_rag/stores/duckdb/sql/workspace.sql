@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS {w}.chunks (
     generation VARCHAR NOT NULL,
     error VARCHAR,
     vector VARCHAR NOT NULL,
-    embedded BIGINT NOT NULL
+    embedded BIGINT NOT NULL,
+    truncated BOOLEAN
 );
 CREATE TABLE IF NOT EXISTS {w}.mentions (
     id BIGINT,
@@ -49,7 +50,8 @@ CREATE TABLE IF NOT EXISTS {w}.mentions (
     source VARCHAR NOT NULL,
     target VARCHAR,
     label VARCHAR NOT NULL,
-    description VARCHAR NOT NULL
+    description VARCHAR NOT NULL,
+    weight DOUBLE
 );
 CREATE TABLE IF NOT EXISTS {w}.entities (
     id BIGINT NOT NULL,
@@ -73,7 +75,7 @@ CREATE TABLE IF NOT EXISTS {w}.relations (
     target VARCHAR NOT NULL,
     keywords VARCHAR NOT NULL,
     description VARCHAR NOT NULL,
-    weight INTEGER NOT NULL,
+    weight DOUBLE NOT NULL,
     tokens INTEGER NOT NULL,
     state VARCHAR NOT NULL,
     vector VARCHAR NOT NULL,
@@ -88,9 +90,23 @@ CREATE TABLE IF NOT EXISTS {w}.journal (
     calls INTEGER NOT NULL,
     prompt_tokens BIGINT NOT NULL,
     completion_tokens BIGINT NOT NULL,
-    paid_at DOUBLE NOT NULL
+    paid_at DOUBLE NOT NULL,
+    document VARCHAR,
+    query VARCHAR,
+    texts INTEGER
 );
 CREATE TABLE IF NOT EXISTS {w}.given (sequence BIGINT NOT NULL, value VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS {w}.disabled (
+    id VARCHAR NOT NULL,
+    source VARCHAR,
+    metadata VARCHAR NOT NULL,
+    text VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,
+    chunks INTEGER NOT NULL,
+    tracking_id VARCHAR,
+    updated_at DOUBLE NOT NULL,
+    content VARCHAR NOT NULL
+);
 CREATE TABLE IF NOT EXISTS {w}.aliases (key VARCHAR NOT NULL, target VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS {w}.curations (
     number BIGINT NOT NULL,
@@ -101,8 +117,47 @@ CREATE TABLE IF NOT EXISTS {w}.curations (
     payload VARCHAR NOT NULL
 );
 
+-- name: add_columns
+ALTER TABLE {w}.chunks ADD COLUMN IF NOT EXISTS truncated BOOLEAN;
+ALTER TABLE {w}.mentions ADD COLUMN IF NOT EXISTS weight DOUBLE;
+ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS document VARCHAR;
+ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS query VARCHAR;
+ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS texts INTEGER;
+ALTER TABLE {w}.relations ALTER COLUMN weight TYPE DOUBLE
+
 -- name: create_vectors
 CREATE TABLE IF NOT EXISTS {w}.vectors (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
+
+-- Vectors of another embedder, gathered until they take the place of those there are.
+-- name: create_coming
+CREATE TABLE IF NOT EXISTS {w}.coming (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
+
+-- name: coming_exists
+SELECT count(*) FROM information_schema.tables
+WHERE table_catalog = ? AND table_schema = ? AND table_name = 'coming'
+
+-- name: drop_coming
+DROP TABLE IF EXISTS {w}.coming
+
+-- name: known_coming
+SELECT digest FROM {w}.coming WHERE digest IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: coming
+SELECT digest, vector FROM {w}.coming WHERE digest IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: name_vectors
+UPDATE {w}.{table} AS r SET vector = i.digest, embedded = ? FROM incoming i WHERE r.id = i.id
+
+-- name: count_not_coming
+SELECT count(*) FROM (
+    SELECT vector FROM {w}.chunks UNION ALL SELECT vector FROM {w}.entities UNION ALL SELECT vector FROM {w}.relations
+) r ANTI JOIN {w}.coming c ON c.digest = r.vector
+
+-- name: drop_vectors
+DROP TABLE IF EXISTS {w}.vectors
+
+-- name: rename_coming
+ALTER TABLE {w}.coming RENAME TO vectors
 
 -- name: has_tables
 SELECT count(*) FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?
@@ -114,6 +169,10 @@ DROP SCHEMA IF EXISTS {w} CASCADE
 SELECT (SELECT count(*) FROM {w}.documents), (SELECT count(*) FROM {w}.chunks),
        (SELECT count(*) FROM {w}.entities), (SELECT count(*) FROM {w}.relations)
 
+-- name: has_keys
+SELECT EXISTS (FROM {w}.chunks) OR EXISTS (FROM {w}.mentions) OR EXISTS (FROM {w}.curations)
+    OR EXISTS (FROM {w}.aliases) OR EXISTS (FROM {w}.disabled)
+
 -- name: generations
 SELECT generation, count(*) FROM {w}.chunks GROUP BY generation ORDER BY generation
 
@@ -123,6 +182,7 @@ SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}') WHERE block_
 -- name: size
 SELECT coalesce((SELECT sum(strlen(text)) FROM {w}.documents), 0)
      + coalesce((SELECT sum(strlen(text)) FROM {w}.pending), 0)
+     + coalesce((SELECT sum(strlen(text) + strlen(content)) FROM {w}.disabled), 0)
      + coalesce((SELECT sum(strlen(text)) FROM {w}.chunks), 0)
      + coalesce((SELECT sum(strlen(description) + strlen(source_key) + 48) FROM {w}.mentions), 0)
      + coalesce((SELECT sum(strlen(description) + strlen(state) + 48) FROM {w}.entities), 0)
@@ -189,31 +249,53 @@ WHERE id IN (SELECT unnest(?::VARCHAR[]))
 SELECT count(*) FROM {w}.documents WHERE id IN (SELECT unnest(?::VARCHAR[]))
 
 -- name: document_list
-SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents ORDER BY id
+SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at, ordinals, true
+FROM {w}.documents LEFT JOIN (
+    SELECT document_id, list(ordinal ORDER BY ordinal) AS ordinals FROM {w}.chunks WHERE truncated GROUP BY document_id
+) ON document_id = id
+UNION ALL SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at, NULL, false FROM {w}.disabled
 
 -- name: document_list_of
-SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at FROM {w}.documents
-WHERE id IN (SELECT unnest(?::VARCHAR[])) ORDER BY id
+WITH wanted AS (SELECT unnest(?::VARCHAR[]) AS wanted_id)
+SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at, ordinals, true
+FROM {w}.documents LEFT JOIN (
+    SELECT document_id, list(ordinal ORDER BY ordinal) AS ordinals FROM {w}.chunks WHERE truncated GROUP BY document_id
+) ON document_id = id WHERE id IN (FROM wanted)
+UNION ALL SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at, NULL, false
+FROM {w}.disabled WHERE id IN (FROM wanted)
+
+-- name: disabled
+SELECT id FROM {w}.disabled
+
+-- name: disabled_rows
+SELECT id, source, metadata, text, digest, chunks, tracking_id, updated_at, content FROM {w}.disabled
+WHERE id IN (SELECT unnest(?::VARCHAR[]))
+
+-- name: remove_disabled
+DELETE FROM {w}.disabled WHERE id IN (SELECT unnest(?::VARCHAR[]))
 
 -- name: chunk_rows
-SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, vector, error
+SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, vector, error, truncated
 FROM {w}.chunks WHERE document_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY document_id, ordinal
 
 -- name: mentions_in
-SELECT chunk, generation, source_key, target_key, source, target, label, description
+SELECT chunk, generation, source_key, target_key, source, target, label, description, weight
 FROM {w}.mentions WHERE chunk IN (SELECT unnest(?::BIGINT[]))
 
 -- name: mentions_of
-SELECT chunk, generation, source_key, target_key, source, target, label, description
+SELECT chunk, generation, source_key, target_key, source, target, label, description, weight
 FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[]))
 
 -- Two lists are joined, not one of pairs: only then does the scan skip the texts of other rows.
 -- name: mentions_at
-SELECT id, chunk, generation, source_key, target_key, source, target, label, description
+SELECT id, chunk, generation, source_key, target_key, source, target, label, description, weight
 FROM {w}.mentions WHERE id IN (SELECT unnest(?::BIGINT[])) AND chunk IN (SELECT unnest(?::BIGINT[]))
 
+-- name: weights
+SELECT id, chunk, weight FROM {w}.mentions WHERE weight > 0 AND id IN (SELECT unnest(?::BIGINT[]))
+
 -- name: mentions_under
-SELECT chunk, generation, source_key, target_key, source, target, label, description
+SELECT chunk, generation, source_key, target_key, source, target, label, description, weight
 FROM {w}.mentions
 WHERE source_key IN (SELECT unnest(?::VARCHAR[])) OR target_key IN (SELECT unnest(?::VARCHAR[]))
 
@@ -233,14 +315,43 @@ SELECT count(*) FROM {w}.vectors
 
 -- name: journal
 SELECT digest, reply, prompt_tokens, completion_tokens, truncated FROM {w}.journal
-WHERE digest IN (SELECT unnest(?::VARCHAR[])) AND reply IS NOT NULL
+WHERE digest IN (SELECT unnest(?::VARCHAR[])) AND reply IS NOT NULL ORDER BY paid_at
 
 -- name: journaled
 SELECT digest FROM {w}.journal WHERE reply IS NOT NULL
 
--- name: costs
-SELECT purpose, sum(calls)::BIGINT, sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT
-FROM {w}.journal GROUP BY purpose ORDER BY purpose
+-- name: count_replies
+SELECT count(*) FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unnest(?::VARCHAR[])))
+
+-- name: sum_up_replies
+INSERT INTO {w}.journal
+    (digest, purpose, model, truncated, calls, prompt_tokens, completion_tokens, paid_at, document, query, texts)
+SELECT '', purpose, model, false, sum(calls), sum(prompt_tokens), sum(completion_tokens), max(paid_at), document, query,
+       sum(texts)
+FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unnest(?::VARCHAR[])))
+GROUP BY purpose, model, document, query, floor(paid_at / 86400)
+
+-- name: drop_replies
+DELETE FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unnest(?::VARCHAR[])))
+
+-- name: ledger
+SELECT model, CASE WHEN $1 THEN purpose END, CASE WHEN $2 THEN document END, CASE WHEN $3 THEN query END,
+       CASE WHEN $4 THEN strftime(make_timestamp((paid_at * 1000000)::BIGINT), '%Y-%m-%d') END, sum(calls)::BIGINT,
+       sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT, coalesce(sum(texts), 0)::BIGINT
+FROM {w}.journal
+WHERE ($5::DOUBLE IS NULL OR paid_at >= $5::DOUBLE) AND ($6::DOUBLE IS NULL OR paid_at < $6::DOUBLE)
+GROUP BY ALL HAVING sum(calls) > 0 ORDER BY ALL
+
+-- name: paid_by_model
+SELECT purpose, model, sum(calls)::BIGINT, sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT
+FROM {w}.journal WHERE model IN (SELECT unnest(?::VARCHAR[])) GROUP BY purpose, model
+
+-- name: newest_replies
+SELECT reply, completion_tokens FROM {w}.journal
+WHERE reply IS NOT NULL AND calls = 1 AND model = ? ORDER BY paid_at DESC LIMIT ?
+
+-- name: extracted_tokens
+SELECT count(*), coalesce(sum(tokens), 0)::BIGINT FROM {w}.chunks WHERE generation = ?
 
 -- name: claimable
 SELECT count(*) FROM (SELECT arg_max(attempts, sequence) AS attempts FROM {w}.pending GROUP BY document_id)
@@ -253,6 +364,9 @@ SELECT coalesce(max(sequence), 0) FROM {w}.pending
 SELECT p.sequence, document_id, source, metadata, text, tracking_id, attempts, errors, value
 FROM {w}.pending p LEFT JOIN {w}.given g ON g.sequence = p.sequence
 WHERE p.sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY p.sequence
+
+-- name: pending_errors
+SELECT sequence, errors FROM {w}.pending WHERE sequence IN (SELECT unnest(?::BIGINT[]))
 
 -- name: pending_index
 SELECT sequence, document_id, tracking_id, attempts > 0 FROM {w}.pending ORDER BY sequence
@@ -301,7 +415,7 @@ SELECT id, source, metadata, text, digest, chunks FROM {w}.documents
 SELECT id, document_id, ordinal, start, stop, text, tokens, digest, generation, error, vector FROM {w}.chunks
 
 -- name: dump_mentions
-SELECT id, chunk, generation, source_key, target_key, source, target, label, description FROM {w}.mentions
+SELECT id, chunk, generation, source_key, target_key, source, target, label, description, weight FROM {w}.mentions
 
 -- name: dump_entities
 SELECT id, key, name, type, description, weight, state, vector FROM {w}.entities

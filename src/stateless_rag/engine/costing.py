@@ -1,0 +1,117 @@
+"""The engine tells what work would cost, and what it has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, get_args, overload
+
+from stateless_rag.checks import identifiers, shown
+from stateless_rag.engine.core import Core
+from stateless_rag.errors import InvalidInput
+from stateless_rag.pricing import checked_prices, price_of
+from stateless_rag.types import CostRow, CostsBy, Usage
+
+if TYPE_CHECKING:
+    from stateless_rag.ingest import Documents
+    from stateless_rag.types import Estimate, Prices
+
+__all__ = ["Costing"]
+
+
+class Costing(Core):
+    """Estimates and the ledger."""
+
+    async def estimate(self, documents: Documents, *, prices: Prices | None = None) -> Estimate:
+        """What `insert` of the documents would cost now: chunks, calls, tokens, texts to embed, and money.
+
+        No provider is called and nothing changes. Documents, chunks and replies that are there already cost
+        nothing, equal texts cost once. Prompts are counted as they would be sent. How much the LLM says follows
+        from what was paid in this workspace before, if that was enough; else it is taken to say what the built-in
+        extractor finds, at the same length. Documents that are committed in many small groups cost more summaries
+        and embeddings than are told. Raises InvalidInput for `prices` that leave out a model that would be called.
+        """
+        from stateless_rag.estimating import estimate_ingest
+
+        self._check()
+        return await estimate_ingest(self._context, self._workspace, documents, prices)
+
+    @overload
+    async def costs(self) -> Mapping[str, Usage]: ...
+
+    @overload
+    async def costs(
+        self,
+        by: CostsBy | Collection[CostsBy],
+        *,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        prices: Prices | None = None,
+    ) -> list[CostRow]: ...
+
+    async def costs(
+        self,
+        by: CostsBy | Collection[CostsBy] | None = None,
+        *,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        prices: Prices | None = None,
+    ) -> Mapping[str, Usage] | list[CostRow]:
+        """What was paid so far in the workspace: usage by purpose, or rows by what is asked for.
+
+        `by` is purpose, model, document, query or day (of UTC), or several of them; rows are in their order.
+        `since` and `until` (not included) are dates, times or their ISO text; without a zone they are in UTC.
+        Extraction is paid for a document; summaries and embeddings are shared by those committed together, and
+        stand under the document None. The query is `Answer.trace.id`; what questions cost is there at most a
+        quarter of a second later, and takes no revision. Raises InvalidInput for `prices` that leave out a model.
+        """
+        self._check()
+        names = tuple(get_args(CostsBy))
+        wanted = () if by is None else identifiers("by", by)
+        if unknown := [name for name in wanted if name not in names]:
+            raise InvalidInput(f"by has {unknown}; there are {', '.join(names)}")
+        begin, end = _moment("since", since), _moment("until", until)
+        table = None if prices is None else checked_prices(prices)
+        if by is None and (begin is not None or end is not None or table is not None):
+            raise InvalidInput("by is missing; since, until and prices are for rows, such as by='purpose'")
+        if by is None:
+            return await self._workspace.costs()
+        found = await self._workspace.ledger.costs(wanted, since=begin, until=end)
+        return _rows(found, wanted, table)
+
+
+def _rows(found: Collection[tuple[Any, ...]], by: Collection[str], prices: Prices | None) -> list[CostRow]:
+    """Rows of the ledger, which are apart by model, as they are asked for."""
+    sums: dict[tuple[str | None, ...], tuple[Usage, int, float]] = {}
+    for model, purpose, document, query, day, calls, asked, said, texts in found:
+        known = {"model": model, "purpose": purpose, "document": document, "query": query, "day": day}
+        key = tuple(known[name] for name in by)
+        usage, embeddings, money = sums.get(key, (Usage(), 0, 0.0))
+        paid = Usage(calls, asked, said)
+        money += 0.0 if prices is None else price_of(prices, model).of(paid)
+        sums[key] = (usage + paid, embeddings + texts, money)
+    ordered = sorted(sums, key=lambda key: tuple((part is None, part or "") for part in key))
+    return [
+        CostRow(
+            **dict(zip(by, key, strict=True)),
+            usage=sums[key][0],
+            embeddings=sums[key][1],
+            money=None if prices is None else sums[key][2],
+        )
+        for key in ordered
+    ]
+
+
+def _moment(name: str, value: Any) -> float | None:
+    """Seconds since 1970 of a date or a time."""
+    if value is None:
+        return None
+    try:
+        given = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(given, date) and not isinstance(given, datetime):
+            given = datetime.combine(given, time())
+        if isinstance(given, datetime):
+            return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"{name} is {shown(value)}, which is no date: {error}") from error
+    raise InvalidInput(f"{name} is {shown(value)}; it must be a date, a datetime, or one as ISO text")
