@@ -1,0 +1,251 @@
+"""The command `serve`: all workspaces of a root over HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stateless_rag.cli.engines import embedder_for, llm_for
+from stateless_rag.cli.options import Exit, Offline, Root, Workspace
+from stateless_rag.errors import InvalidInput, StatelessRagError
+from stateless_rag.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from stateless_rag.server.configuration import ServerConfiguration
+
+__all__ = ["serve"]
+
+_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_INSTALL = "the server needs more: pip install 'stateless-rag[server]'"
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Where to listen [HOST, else 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="[PORT, else 9621].")] = None,
+    root: Root = None,
+    workspace: Workspace = None,
+    key: Annotated[
+        str | None, typer.Option(help="An API key that may do everything; better in the environment.")
+    ] = None,
+    api_prefix: Annotated[
+        str | None, typer.Option(help="What a proxy has before all paths, like /rag.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A config file, in TOML.")] = None,
+    env_file: Annotated[
+        Path | None, typer.Option(help="A .env file; by default the one in this folder.")
+    ] = None,
+    allow_open: Annotated[bool, typer.Option(help="Listen for others although nobody needs a key.")] = False,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    ssl_certfile: Annotated[Path | None, typer.Option(help="For HTTPS.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="For HTTPS.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Show the settings, secrets masked, and end.")
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Serve all workspaces of a root folder over HTTP, until it is interrupted."""
+    given = {
+        "host": host,
+        "port": port,
+        "root": root,
+        "default_workspace": workspace,
+        "api_prefix": api_prefix,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        found = _configuration(_environ(context), config, env_file, changes, key)
+        if offline:
+            found = replace(found, llm=_without(found.llm), embedding=_without(found.embedding))
+        if check:
+            _show(found)
+            return
+        _require_closed(found, allow_open=allow_open)
+        _run(found, log_level, ssl_certfile, ssl_keyfile)
+    except InvalidInput as error:
+        _fail(str(error), Exit.USAGE)
+    except (StatelessRagError, OSError) as error:
+        _fail(str(error), Exit.ERROR)
+
+
+def _environ(context: typer.Context) -> Mapping[str, str]:
+    environ: Mapping[str, str] = context.obj.environ
+    return environ
+
+
+def _configuration(
+    environ: Mapping[str, str],
+    config: Path | None,
+    env_file: Path | None,
+    changes: dict[str, Any],
+    key: str | None,
+) -> ServerConfiguration:
+    from stateless_rag.server.configuration import read_configuration
+    from stateless_rag.server.dotenv import parse_dotenv
+    from stateless_rag.server.settings import ApiKey
+
+    if key is not None:
+        changes["keys"] = (ApiKey(key=key, name="--key"),)
+    beside = Path(".env")
+    chosen = env_file or (beside if beside.is_file() else None)
+    dotenv = {} if chosen is None else parse_dotenv(_text(chosen))
+    return read_configuration(
+        environ, dotenv=dotenv, config="" if config is None else _text(config), changes=changes
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+
+
+def _require_closed(found: ServerConfiguration, *, allow_open: bool) -> None:
+    """Raise InvalidInput where everybody could do everything from elsewhere."""
+    if found.host in _LOCAL or found.server.protected or allow_open:
+        return
+    raise InvalidInput(
+        f"without keys or accounts everybody who reaches {found.host} could read and delete everything; set "
+        "LIGHTRAG_API_KEY or STATELESS_RAG_SERVER_KEYS, listen on 127.0.0.1, or say --allow-open"
+    )
+
+
+def _show(found: ServerConfiguration) -> None:
+    from stateless_rag.server.configuration import masked
+
+    shown = {
+        "host": found.host,
+        "port": found.port,
+        "server": masked(found.server),
+        "llm": "built-in" if found.llm.offline else found.llm.llm_model,
+        "llm_server": found.llm.base_url,
+        "embedder": "built-in" if found.embedding.offline else found.embedding.embed_model,
+        "embedder_server": found.embedding.base_url,
+        "ignored": list(found.ignored),
+    }
+    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def _run(found: ServerConfiguration, log_level: str, certfile: Path | None, keyfile: Path | None) -> None:
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise InvalidInput(_INSTALL) from error
+    _log(log_level)
+    logger = logging.getLogger("stateless_rag.server")
+    for name in found.ignored:
+        logger.warning("%s of the .env file means nothing here and is ignored", name)
+    if not found.server.protected:
+        logger.warning("no keys and no accounts: everybody who reaches %s may do everything", found.host)
+    try:
+        app = _app(found)
+        config = uvicorn.Config(
+            app,
+            host=found.host,
+            port=found.port,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(found.server.grace)),
+            ssl_certfile=certfile,
+            ssl_keyfile=None if keyfile is None else str(keyfile),
+        )
+        server = _letting_go(app)(config)
+        server.run()
+    except ssl.SSLError as error:
+        raise InvalidInput(f"the certificate or its key cannot be used: {error}") from error
+    except KeyboardInterrupt:
+        return
+    if not server.started:
+        raise typer.Exit(int(Exit.ERROR))
+
+
+def _letting_go(app: FastAPI) -> type[uvicorn.Server]:
+    """A server that ends the streams of who watches progress, before it waits for the others."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            service = getattr(app.state, "service", None)
+            if service is not None:
+                service.board.close()
+            await super().shutdown(sockets)
+
+    return Server
+
+
+def _app(found: ServerConfiguration) -> FastAPI:
+    from stateless_rag.server import create_app
+
+    providers = _Providers(found)
+    return create_app(found.server, engine_options=providers.options, on_close=providers.close)
+
+
+class _Providers:
+    """One LLM and one embedder for all workspaces; a workspace keeps the embedder that it was made with."""
+
+    def __init__(self, found: ServerConfiguration) -> None:
+        self._found = found
+        self._llm = llm_for(found.llm)
+        self._embedders: dict[str | None, Any] = {}
+        self._models: dict[str, Any] = {}
+
+    def options(self, name: str, recorded: str | None) -> Mapping[str, Any]:
+        """The keyword arguments of `Engine.open` for a workspace."""
+        if recorded not in self._embedders:
+            chosen = replace(self._found.embedding, workspace=name)
+            note = logging.getLogger("stateless_rag.server").info
+            self._embedders[recorded] = embedder_for(chosen, recorded, note)
+        given = {"llm": self._llm, "embedder": self._embedders[recorded]}
+        if not self._found.llm.offline:
+            given["models"] = self._model
+        if self._found.engine != Settings():  # else each workspace goes by its own
+            given["settings"] = self._found.engine
+        return given
+
+    def _model(self, name: str) -> Any:
+        """The LLM of a name that a workspace's settings say."""
+        if name not in self._models:
+            self._models[name] = llm_for(replace(self._found.llm, llm_model=name))
+        return self._models[name]
+
+    async def close(self) -> None:
+        """Close the connections of all of them."""
+        for provider in (self._llm, *self._models.values(), *self._embedders.values()):
+            if (close := getattr(provider, "close", None)) is not None:
+                await close()
+
+
+def _without(configuration: Any) -> Any:
+    return replace(configuration, api_key=None, base_url=None)
+
+
+def _log(level: str) -> None:
+    from stateless_rag.server.logs import JsonLines
+
+    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise InvalidInput(f"log level is {level!r}; there are DEBUG, INFO, WARNING and ERROR")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _fail(told: str, code: Exit) -> None:
+    typer.echo(f"error: {told}", err=True)
+    raise typer.Exit(int(code))

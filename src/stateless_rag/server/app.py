@@ -1,0 +1,119 @@
+"""The application: what is open while it runs, what goes around each request, and all routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from stateless_rag.context import Clock
+from stateless_rag.errors import InvalidInput
+
+try:
+    from fastapi import FastAPI
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+except ImportError as error:
+    raise InvalidInput("the server needs FastAPI: pip install 'stateless-rag[server]'") from error
+
+from stateless_rag import __version__
+from stateless_rag.checks import callback, instance
+from stateless_rag.server import routes
+from stateless_rag.server.metrics import Metrics
+from stateless_rag.server.problems import add_handlers
+from stateless_rag.server.requests import BodyLimits, RequestLog, limits_of
+from stateless_rag.server.service import open_service
+from stateless_rag.server.settings import ServerSettings
+from stateless_rag.server.workspace_of import WorkspacePaths
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi.routing import APIRoute
+
+    from stateless_rag.server.leases import EngineOptions
+    from stateless_rag.settings import StoreSettings
+
+__all__ = ["create_app"]
+
+_OURS = frozenset({"projects", "documents", "queries", "graph", "service"})
+
+
+def create_app(
+    settings: ServerSettings,
+    *,
+    engine_options: EngineOptions | None = None,
+    store_settings: StoreSettings | None = None,
+    clock: Clock | None = None,
+    on_close: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """An ASGI application that serves the workspaces of a root folder. Nothing is opened before it starts.
+
+    `engine_options(name, embedder)` gives the keyword arguments of `Engine.open` for a workspace: its providers,
+    settings and prompts; `embedder` names the one that the workspace is known to be made with, or is None. Without
+    it the built-in parts work. `on_close` is awaited when all is closed: to close those providers. May be called many
+    times in a process; each application has its own of everything, and must have a root of its own.
+    """
+    instance("settings", settings, kind=ServerSettings)
+    options = _nothing if engine_options is None else callback("engine_options", engine_options)
+    metrics = Metrics()
+
+    def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+        @asynccontextmanager
+        async def running() -> AsyncGenerator[None]:
+            async with open_service(settings, metrics, options, store_settings, clock or Clock()) as service:
+                app.state.service = service
+                yield
+            if on_close is not None:
+                await on_close()
+
+        return running()
+
+    app = FastAPI(
+        title=settings.title,
+        description=settings.description,
+        version=__version__,
+        root_path_in_servers=False,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url="/redoc" if settings.docs else None,
+        openapi_url="/openapi.json" if settings.docs else None,
+        lifespan=lifespan,
+        middleware=_middleware(settings, metrics),
+        generate_unique_id_function=_operation_id,
+    )
+    add_handlers(app)
+    for made in routes.ALL:
+        app.include_router(made(settings))
+    return app
+
+
+def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
+    """What goes around each request, outermost first."""
+    origins = settings.cors_origins
+    around = [Middleware(RequestLog, metrics=metrics)]
+    if origins:
+        around.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"] if "*" in origins else list(origins),
+                allow_credentials="*" not in origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["X-New-Token", "X-Request-ID"],
+            )
+        )
+    limit_of: Callable[[str], int] = limits_of(settings)
+    return [
+        *around,
+        Middleware(WorkspacePaths, prefix=settings.api_prefix),
+        Middleware(BodyLimits, limit_of=limit_of),
+    ]
+
+
+def _operation_id(route: APIRoute) -> str:
+    tag = str(route.tags[0]) if route.tags else "service"
+    return route.name if tag in _OURS else f"{tag}_{route.name}"
+
+
+def _nothing(_name: str, _embedder: str | None) -> Mapping[str, Any]:
+    return {}

@@ -1,0 +1,171 @@
+"""What routes are given: who asks, of which workspace, and what they may do there. Dependencies of FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Header, Path, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from stateless_rag.errors import WorkspaceNotFound
+from stateless_rag.server.auth import Principal
+from stateless_rag.server.service import Service
+from stateless_rag.server.workspace_of import HEADERS, named_in_path, one_workspace
+
+if TYPE_CHECKING:
+    from stateless_rag.engine import Engine
+    from stateless_rag.server.settings import Access
+
+__all__ = [
+    "AdminProject",
+    "Administering",
+    "Asked",
+    "Named",
+    "ReadProject",
+    "Reading",
+    "WriteProject",
+    "Writing",
+    "service_of",
+]
+
+_ABOUT = "The workspace; without one, the default."
+_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+
+# Read from the request itself, where they may come more than once; declared here for the API's description.
+_Lightrag = Annotated[str | None, Header(alias="LIGHTRAG-WORKSPACE", description=_ABOUT)]
+_Workspace = Annotated[str | None, Header(alias="X-Workspace", description=_ABOUT)]
+_Key = Annotated[object, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
+_Bearer = Annotated[object, Security(HTTPBearer(auto_error=False))]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: who asks, and of which workspace."""
+
+    service: Service
+    principal: Principal
+    workspace: str
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[Engine]:
+        """The workspace's engine. Raises WorkspaceNotFound."""
+        async with self.service.leases.lease(self.workspace) as engine:
+            yield engine
+
+    @asynccontextmanager
+    async def engine_or_none(self) -> AsyncIterator[Engine | None]:
+        """The workspace's engine; None where there is no such workspace, which is then not made."""
+        try:
+            lease = self.service.leases.lease(self.workspace)
+            engine = await lease.__aenter__()
+        except WorkspaceNotFound:
+            yield None
+            return
+        try:
+            yield engine
+        finally:
+            await lease.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def writing_engine(self) -> AsyncIterator[Engine]:
+        """The workspace's engine, made if there is no such workspace and the settings let writing make it."""
+        create = self.service.settings.create_on_write
+        async with self.service.leases.lease(self.workspace, create=create) as engine:
+            yield engine
+
+    def of(self, workspace: str, access: Access = "read") -> Asked:
+        """The same, of another workspace. Raises Refused if that is not theirs."""
+        self.principal.require(workspace, access)
+        return replace(self, workspace=workspace)
+
+
+def service_of(request: Request) -> Service:
+    """What the application has open."""
+    service: Service = request.app.state.service
+    return service
+
+
+def _asked(request: Request, access: Access) -> Asked:
+    service = service_of(request)
+    principal = service.auth.principal(request)
+    said = [value for header in HEADERS for value in request.headers.getlist(header)]
+    workspace = one_workspace([*named_in_path(request.scope), *said], service.settings.default_workspace)
+    principal.require(workspace, access)
+    request.scope["stateless_rag.facts"] = {"workspace": workspace, "principal": principal.name}
+    service.quotas.request(workspace)
+    token = service.auth.renewed(request, principal)
+    if token is not None:
+        request.scope["stateless_rag.headers"] = {"X-New-Token": token}
+    return Asked(service, principal, workspace)
+
+
+async def _reading(
+    request: Request,
+    _1: _Lightrag = None,
+    _2: _Workspace = None,
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "read")
+
+
+async def _writing(
+    request: Request,
+    _1: _Lightrag = None,
+    _2: _Workspace = None,
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "write")
+
+
+async def _administering(
+    request: Request,
+    _1: _Lightrag = None,
+    _2: _Workspace = None,
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "admin")
+
+
+Named = Annotated[str, Path(description="The workspace.", pattern=_NAME)]
+"""A workspace in the path. The name counts as `named_in_path` has read it."""
+
+
+async def _reading_project(
+    request: Request,
+    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "read")
+
+
+async def _writing_project(
+    request: Request,
+    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "write")
+
+
+async def _administering_project(
+    request: Request,
+    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
+    _3: _Key = None,
+    _4: _Bearer = None,
+) -> Asked:
+    return _asked(request, "admin")
+
+
+Reading = Annotated[Asked, Depends(_reading)]
+Writing = Annotated[Asked, Depends(_writing)]
+Administering = Annotated[Asked, Depends(_administering)]
+ReadProject = Annotated[Asked, Depends(_reading_project)]
+WriteProject = Annotated[Asked, Depends(_writing_project)]
+AdminProject = Annotated[Asked, Depends(_administering_project)]

@@ -1,0 +1,315 @@
+"""/api/v1/projects/{workspace}/documents: documents in, out, and where they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, Field
+
+from stateless_rag.errors import InvalidInput
+from stateless_rag.ingest import new_tracking_id
+from stateless_rag.listing import Order
+from stateless_rag.server.asked import Asked, ReadProject, WriteProject
+from stateless_rag.server.board import CLOSING
+from stateless_rag.server.keyed import key_tracking_id
+from stateless_rag.server.problems import Refused
+from stateless_rag.server.replies import server_event, server_events, told
+from stateless_rag.server.routes.described import PROJECT, project_router
+from stateless_rag.stages.chunk import document_id
+from stateless_rag.types import (
+    Document,
+    DocumentContents,
+    DocumentPage,
+    DocumentStatus,
+    Event,
+    Status,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stateless_rag.engine import Engine
+    from stateless_rag.server.settings import ServerSettings
+
+__all__ = ["accept", "document_routes"]
+
+_QUIET = 15.0  # seconds after which a comment shows that the stream is alive
+_Ids = Annotated[list[str], Field(min_length=1, max_length=100_000)]
+
+
+class NewDocument(BaseModel, extra="forbid"):
+    """A text to be known. Without an id that follows from the source, else from the text."""
+
+    text: str
+    id: str | None = None
+    source: str | None = None
+    metadata: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+class NewDocuments(BaseModel, extra="forbid"):
+    """Documents to be taken in."""
+
+    documents: Annotated[list[NewDocument], Field(min_length=1)]
+
+
+class Accepted(BaseModel):
+    """What was accepted: it is durable, and will be taken in. `ids` are those of the documents, in order."""
+
+    tracking_id: str
+    ids: list[str]
+
+
+class Chosen(BaseModel, extra="forbid"):
+    """Some documents by id, or those of a tracking id; neither is all."""
+
+    ids: _Ids | None = None
+    tracking_id: str | None = None
+
+
+class Ids(BaseModel, extra="forbid"):
+    """Documents by id."""
+
+    ids: _Ids
+
+
+class Stopped(BaseModel):
+    """The documents that were stopped, or are tried again."""
+
+    ids: list[str]
+
+
+class DocumentDetail(BaseModel):
+    """A document: where it stands, and, if they were asked for, its text and what was made of it."""
+
+    status: DocumentStatus
+    text: str | None = None
+    contents: DocumentContents | None = None
+
+
+class DeletionReport(BaseModel):
+    """What a delete did. `missing` are ids that were not there."""
+
+    deleted: list[str]
+    missing: list[str]
+    entities_removed: int
+    entities_changed: int
+    relations_removed: int
+    relations_changed: int
+    usage: dict[str, Usage]
+    seconds: float
+    revision: int
+    erased: dict[str, Any] | None = None
+
+
+_Key = Annotated[
+    str | None, Header(alias="Idempotency-Key", description="The same key again does nothing again.")
+]
+
+
+async def insert_documents(asked: WriteProject, body: NewDocuments, idempotency_key: _Key = None) -> Response:
+    """Take documents in, in the background; one whose id is known is updated."""
+
+    async def work() -> dict[str, Any]:
+        documents = [
+            Document(each.text, id=each.id, source=each.source, metadata=each.metadata)
+            for each in body.documents
+        ]
+        name = None if idempotency_key is None else key_tracking_id(asked.workspace, idempotency_key)
+        tracking_id = await accept(asked, documents, name or new_tracking_id(), once=name is not None)
+        return {"tracking_id": tracking_id, "ids": [document_id(document) for document in documents]}
+
+    said = body.model_dump_json() if idempotency_key is not None else ""
+    answer = await asked.service.keyed.once(asked.workspace, idempotency_key, said, work)
+    return told(answer, 202)
+
+
+async def accept(asked: Asked, documents: Sequence[Document], tracking_id: str, *, once: bool = False) -> str:
+    """Make documents durable and see to it that they are taken in; returns their tracking id.
+
+    With `once` nothing is done if there are documents of that tracking id already.
+    """
+    service = asked.service
+    service.quotas.tokens(asked.workspace)
+    async with asked.writing_engine() as engine:
+        if once and (await engine.list_documents(tracking_id=tracking_id, limit=1)).total:
+            return tracking_id
+        await service.quotas.room(engine, len(documents), sum(len(each.text) for each in documents))
+        service.board.begin(asked.workspace, len(documents), f"accepted {len(documents)} documents")
+        await engine.submit(documents, tracking_id=tracking_id)
+    service.ingestion.start(asked.workspace)
+    return tracking_id
+
+
+async def list_documents(
+    asked: ReadProject,
+    status: Annotated[list[Status] | None, Query(description="Of these statuses.")] = None,
+    source: str | None = None,
+    tracking_id: str | None = None,
+    where: Annotated[str | None, Query(description="A metadata filter, as JSON.", max_length=65_536)] = None,
+    order: Order = "id",
+    descending: bool = False,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Documents by page."""
+    wanted = None if where is None else _filter(where)
+    async with asked.engine() as engine:
+        page = await engine.list_documents(
+            status=status or None,
+            source=source,
+            tracking_id=tracking_id,
+            where=wanted,
+            order=order,
+            descending=descending,
+            offset=offset,
+            limit=limit,
+        )
+    return told(page)
+
+
+async def get_document(
+    asked: ReadProject,
+    document_id: str,
+    contents: Annotated[bool, Query(description="With its text, chunks, entities and relations.")] = False,
+) -> Response:
+    """Where a document stands, and what was made of it."""
+    async with asked.engine() as engine:
+        status = await _known(engine, document_id)
+        if not contents:
+            return told({"status": status, "text": None, "contents": None})
+        document, made = await engine.document(document_id), await engine.contents(document_id)
+    return told({"status": status, "text": document.text if document else None, "contents": made})
+
+
+async def delete_document(asked: WriteProject, document_id: str) -> Response:
+    """Delete a document with all that rests on it alone."""
+    async with asked.engine() as engine:
+        report = await engine.delete(document_id)
+    if report.missing:
+        raise Refused(404, f"there is no document {document_id!r}")
+    return told(report)
+
+
+async def delete_documents(asked: WriteProject, body: Ids) -> Response:
+    """Delete documents, in one commit; ids that there are not are listed as missing."""
+    async with asked.engine() as engine:
+        return told(await engine.delete(body.ids))
+
+
+async def cancel_documents(asked: WriteProject, body: Chosen) -> Response:
+    """Stop what is being taken in or waits; it counts as failed and can be retried."""
+    async with asked.engine() as engine:
+        return told({"ids": await engine.cancel(body.ids, tracking_id=body.tracking_id)})
+
+
+async def retry_documents(asked: WriteProject, body: Chosen) -> Response:
+    """Try again what has failed or was cancelled, in the background; only what is missing is paid for."""
+    asked.service.quotas.tokens(asked.workspace)
+    async with asked.engine() as engine:
+        page = await engine.list_documents(status="failed", tracking_id=body.tracking_id, limit=None)
+    wanted = None if body.ids is None else set(body.ids)
+    ids = [each.id for each in page.documents if wanted is None or each.id in wanted]
+    if ids:
+        asked.service.board.begin(asked.workspace, len(ids), f"retrying {len(ids)} documents")
+        asked.service.ingestion.retry(asked.workspace, ids)
+    return told({"ids": ids}, 202)
+
+
+async def watch_documents(asked: ReadProject, tracking_id: str | None = None) -> Response:
+    """Server-sent events: the steps of what is taken in. With a tracking id, until its documents are settled.
+
+    The first event, `documents`, tells where those of the tracking id stand, the last one, `settled`, too.
+    """
+    async with asked.engine():
+        pass  # that there is none is told before the stream begins
+    return server_events(_events(asked, tracking_id))
+
+
+async def _events(asked: Asked, tracking_id: str | None) -> AsyncGenerator[bytes]:
+    async with asked.service.board.listening(asked.workspace) as queue:
+        ids = None
+        if tracking_id is not None:
+            ids, counts, settled = await _standing(asked, tracking_id)
+            yield server_event("documents", counts)
+            if settled:
+                yield server_event("settled", counts)
+                return
+        while True:
+            try:
+                async with asyncio.timeout(_QUIET):
+                    event = await queue.get()
+            except TimeoutError:
+                yield b": alive\n\n"
+                continue
+            if event.kind == CLOSING:
+                return
+            if ids is None or event.document_id in ids:
+                yield server_event(event.kind, _shown(event))
+            if tracking_id is not None and event.kind in (
+                "committed",
+                "failed",
+                "unchanged",
+                "deleted",
+                "finished",
+            ):
+                _, counts, settled = await _standing(asked, tracking_id)
+                if settled:
+                    yield server_event("settled", counts)
+                    return
+
+
+async def _standing(asked: Asked, tracking_id: str) -> tuple[set[str], dict[str, int], bool]:
+    async with asked.engine() as engine:
+        page = await engine.list_documents(tracking_id=tracking_id, limit=None)
+    counts = {status.value: 0 for status in Status}
+    for each in page.documents:
+        counts[each.status] += 1
+    open_ = len(page.documents) - counts[Status.PROCESSED] - counts[Status.FAILED]
+    return {each.id for each in page.documents}, counts, not open_
+
+
+def _shown(event: Event) -> dict[str, Any]:
+    """An event without its report."""
+    return {
+        "kind": event.kind,
+        "document_id": event.document_id,
+        "done": event.done,
+        "total": event.total,
+        "message": event.message,
+    }
+
+
+async def _known(engine: Engine, id_: str) -> DocumentStatus:
+    status = await engine.document_status(id_)
+    if status is None:
+        raise Refused(404, f"there is no document {id_!r}")
+    return status
+
+
+def _filter(where: str) -> Any:
+    try:
+        return json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"where is not JSON: {error}") from error
+
+
+def document_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -- as all of them are called
+    """Documents: insert, list, look at, delete, cancel, retry, watch."""
+    router = project_router("documents")
+    add: Any = router.add_api_route
+    many, one = f"{PROJECT}/documents", f"{PROJECT}/documents/{{document_id:path}}"
+    stream = {200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}}
+    add(many, insert_documents, methods=["POST"], response_model=Accepted, status_code=202)
+    add(many, list_documents, methods=["GET"], response_model=DocumentPage)
+    add(one, get_document, methods=["GET"], response_model=DocumentDetail)
+    add(one, delete_document, methods=["DELETE"], response_model=DeletionReport)
+    add(f"{PROJECT}/delete", delete_documents, methods=["POST"], response_model=DeletionReport)
+    add(f"{PROJECT}/cancel", cancel_documents, methods=["POST"], response_model=Stopped)
+    add(f"{PROJECT}/retry", retry_documents, methods=["POST"], response_model=Stopped, status_code=202)
+    add(f"{PROJECT}/events", watch_documents, methods=["GET"], responses=stream, response_class=Response)
+    return router

@@ -1,0 +1,114 @@
+"""What one application has open while it runs: the store, the pool, the work behind the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stateless_rag.context import Clock
+from stateless_rag.limits import Limits
+from stateless_rag.server.auth import Auth
+from stateless_rag.server.board import Board
+from stateless_rag.server.ingestion import Ingestion
+from stateless_rag.server.keyed import Keyed
+from stateless_rag.server.leases import EngineOptions, Leases
+from stateless_rag.server.quotas import Quotas
+from stateless_rag.server.scans import Scans
+from stateless_rag.stores.duckdb.store import Store
+
+if TYPE_CHECKING:
+    from stateless_rag.server.metrics import Metrics
+    from stateless_rag.server.settings import ServerSettings
+    from stateless_rag.settings import StoreSettings
+    from stateless_rag.types import WorkspaceInfo
+
+__all__ = ["Service", "open_service"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """All that requests use. One for each application; nothing of it is shared with another."""
+
+    settings: ServerSettings
+    limits: Limits
+    leases: Leases
+    board: Board
+    ingestion: Ingestion
+    auth: Auth
+    quotas: Quotas
+    metrics: Metrics
+    keyed: Keyed = field(default_factory=Keyed)
+    scans: Scans = field(default_factory=Scans)
+    wall: Callable[[], float] = time.time
+
+    async def drop(self, name: str) -> None:
+        """Remove a workspace for good."""
+        try:
+            await self.leases.drop(name, lambda: self.ingestion.halt(name))
+            self._is_gone(name)
+        finally:
+            self.ingestion.allow(name)
+
+    async def clear(self, name: str) -> None:
+        """Remove all that a workspace holds."""
+        try:
+            await self.leases.clear(name, lambda: self.ingestion.halt(name))
+            self._is_gone(name)
+        finally:
+            self.ingestion.allow(name)
+
+    async def rename(self, name: str, target: str) -> WorkspaceInfo:
+        """Give a workspace another name."""
+        try:
+            info = await self.leases.rename(name, target, lambda: self.ingestion.halt(name))
+            self._is_gone(name)
+        finally:
+            self.ingestion.allow(name)
+        return info
+
+    def _is_gone(self, name: str) -> None:
+        self.board.forget(name)
+        self.keyed.forget(name)
+
+
+@asynccontextmanager
+async def open_service(
+    settings: ServerSettings,
+    metrics: Metrics,
+    engine_options: EngineOptions,
+    store_settings: StoreSettings | None,
+    clock: Clock,
+) -> AsyncGenerator[Service]:
+    """Open all, begin with what waits, and close all at the end: what cannot be finished stays pending."""
+    limits = Limits(
+        llm=settings.llm_calls, embedder=settings.embedder_calls, reranker=settings.reranker_calls
+    )
+    board = Board(metrics, clock.wall)
+    async with Store.open(settings.root, store_settings) as store:
+        leases = Leases(store, settings, limits, engine_options, board.observer)
+        ingestion = Ingestion(leases, board, min(settings.working, max(1, settings.max_open // 2)))
+        service = Service(
+            settings=settings,
+            limits=limits,
+            leases=leases,
+            board=board,
+            ingestion=ingestion,
+            auth=Auth(settings, clock.wall),
+            quotas=Quotas(settings, board, clock.wall),
+            metrics=metrics,
+            wall=clock.wall,
+        )
+        looking = asyncio.create_task(ingestion.look())
+        try:
+            yield service
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            await service.scans.close()
+            await ingestion.close(settings.grace)
+            await leases.close()

@@ -1,0 +1,226 @@
+"""Who may do what: keys with their workspaces and rights, logins, open paths, and nothing told to others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import httpx2
+import pytest
+
+from server.serving import GRAPH, engine_options, running
+from stateless_rag.context import Clock
+from stateless_rag.errors import InvalidInput
+from stateless_rag.server import Account, ApiKey, Quota, ServerSettings, create_app
+
+PROJECTS = "/api/v1/projects"
+KEYS = (
+    ApiKey(key="key-admin", name="admin"),
+    ApiKey(key="key-erp", name="erp", workspaces=("erp",), access="write"),
+    ApiKey(key="key-read", name="reader", workspaces=("erp", "crm"), access="read"),
+)
+WHO = [{"role": "user", "content": "Who is it?"}]
+
+
+def key(name: str, **more: str) -> dict[str, str]:
+    return {"X-API-Key": f"key-{name}", **more}
+
+
+async def test_keys_open_their_workspaces_and_no_more(tmp_path: Path) -> None:
+    async with running(tmp_path, keys=KEYS) as client:
+        for name in ("erp", "crm", "hr"):
+            assert (await client.post(PROJECTS, json={"name": name}, headers=key("admin"))).status_code == 201
+        cases: list[tuple[int, str, str, Any, dict[str, str]]] = [
+            (403, "GET", "/graph/label/list", None, {}),
+            (403, "GET", "/graph/label/list", None, key("wrong")),
+            (401, "GET", PROJECTS, None, {}),
+            (401, "GET", PROJECTS, None, key("wrong")),
+            (401, "GET", "/v1/models", None, {"Authorization": "Bearer key-wrong"}),
+            (200, "GET", "/w/erp/v1/models", None, {"Authorization": "Bearer key-erp"}),
+            (200, "GET", "/graph/label/list", None, key("erp", **{"X-Workspace": "erp"})),
+            (403, "GET", "/graph/label/list", None, key("erp", **{"X-Workspace": "hr"})),
+            (403, "GET", "/graph/label/list", None, key("erp")),
+            (403, "GET", f"{PROJECTS}/hr", None, key("read")),
+            (200, "GET", f"{PROJECTS}/crm", None, key("read")),
+            (403, "POST", f"{PROJECTS}/erp/insert_custom_kg", GRAPH, key("read")),
+            (200, "POST", f"{PROJECTS}/erp/insert_custom_kg", GRAPH, key("erp")),
+            (403, "DELETE", f"{PROJECTS}/erp", None, key("erp")),
+            (403, "POST", PROJECTS, {"name": "new"}, key("erp")),
+            (403, "POST", f"{PROJECTS}/erp/copy", {"name": "new"}, key("erp")),
+            (403, "DELETE", "/w/erp/documents", None, key("erp")),
+            (403, "GET", "/metrics", None, {}),
+            (400, "POST", "/w/erp/v1/chat/completions", {"model": "hr", "messages": WHO}, key("admin")),
+            (403, "POST", "/w/erp/api/chat", {"model": "lightrag", "messages": WHO}, key("wrong")),
+            (403, "POST", "/api/chat", {"model": "hr", "messages": WHO}, key("erp")),
+        ]  # fmt: skip
+        for status, method, path, body, headers in cases:
+            answer = await client.request(method, path, json=body, headers=headers)
+            assert answer.status_code == status, (path, headers, answer.text)
+        listed = (await client.get(PROJECTS, headers=key("read"))).json()
+        assert [each["name"] for each in listed["projects"]] == ["crm", "erp"]
+        models = (await client.get("/w/erp/v1/models", headers=key("erp"))).json()["data"]
+        assert {model["id"].partition(":")[0] for model in models} == {"erp"}
+
+
+async def test_the_texts_that_the_web_ui_knows(tmp_path: Path) -> None:
+    async with running(tmp_path, keys=KEYS) as client:
+        assert (await client.get("/auth/verify")).json() == {"detail": "API Key required"}
+        assert (await client.get("/auth/verify", headers=key("wrong"))).json() == {
+            "detail": "Invalid API Key"
+        }
+        assert (await client.get("/auth/verify", headers=key("erp"))).json() == {"status": "ok"}
+        stale = {"Authorization": "Bearer stale.token.here"}
+        assert (await client.get("/auth/verify", headers=key("erp", **stale))).status_code == 200
+        health = (await client.get("/health")).json()
+        assert health["status"] == "healthy"
+        assert "configuration" not in health
+        told = await client.get("/health", headers=key("admin"))
+        assert "configuration" in told.json()
+        assert not any(each.key in told.text for each in KEYS)
+
+
+async def test_without_keys_all_is_open(tmp_path: Path) -> None:
+    async with running(tmp_path) as client:
+        status = (await client.get("/auth-status")).json()
+        assert (status["auth_configured"], status["auth_mode"]) == (False, "disabled")
+        guest = {"Authorization": f"Bearer {status['access_token']}"}
+        assert (await client.get("/graph/label/list", headers=guest)).status_code == 200
+        assert (
+            await client.get("/graph/label/list", headers={"Authorization": "Bearer x"})
+        ).status_code == 200
+        assert (await client.post("/login", data={"username": "a", "password": "b"})).json()[
+            "auth_mode"
+        ] == "disabled"
+
+
+class Time:
+    now = 1_000_000_000.0
+
+
+def accounts() -> dict[str, Any]:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    return {
+        "accounts": (
+            Account(name="ada", password="plain", workspaces=("erp",), access="read"),
+            Account(name="bob", password=f"{{bcrypt}}{hashed}"),
+        ),
+        "token_secret": "a secret of at least thirty-two bytes",
+        "token_hours": 2.0,
+        "login_attempts": 3,
+        "login_window": 60.0,
+    }
+
+
+async def test_logins_give_tokens_that_are_renewed_and_expire(tmp_path: Path) -> None:
+    time = Time()
+    settings = ServerSettings(root=str(tmp_path), **accounts())
+    app = create_app(settings, engine_options=engine_options, clock=Clock(wall=lambda: time.now))
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+            assert (await client.get("/auth-status")).json()["auth_configured"] is True
+            tokens = {}
+            for name, password in (("ada", "plain"), ("bob", "secret")):
+                answer = await client.post("/login", data={"username": name, "password": password})
+                tokens[name] = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+            assert (await client.get("/w/erp/graph/label/list", headers=tokens["ada"])).status_code == 200
+            assert (await client.get("/graph/label/list", headers=tokens["ada"])).status_code == 403
+            assert (
+                await client.post("/insert_custom_kg", json=GRAPH, headers=tokens["bob"])
+            ).status_code == 200
+
+            time.now += 3700
+            for path, renewed in (
+                ("/documents/pipeline_status", False),
+                ("/graph/label/list", True),
+                ("/graph/label/list", False),
+            ):
+                answer = await client.get(path, headers=tokens["bob"])
+                assert ("x-new-token" in answer.headers) is renewed
+            time.now += 3600
+            expired = await client.get("/graph/label/list", headers=tokens["bob"])
+            assert (expired.status_code, expired.json()["detail"]) == (401, "Token expired")
+
+            for forged in ("x", tokens["ada"]["Authorization"][7:-3] + "abc"):
+                answer = await client.get("/graph/label/list", headers={"Authorization": f"Bearer {forged}"})
+                assert (answer.status_code, answer.json()["detail"]) == (401, "Invalid token")
+            missing = await client.get("/graph/label/list")
+            assert (missing.status_code, missing.json()["detail"]) == (
+                401,
+                "No credentials provided. Please login.",
+            )
+
+            for status in (401, 401, 401, 429):
+                answer = await client.post("/login", data={"username": "bob", "password": "wrong"})
+                assert answer.status_code == status
+            assert int(answer.headers["retry-after"]) <= 61
+            assert (
+                await client.post("/login", data={"username": "bob", "password": "secret"})
+            ).status_code == 429
+            time.now += 61
+            assert (
+                await client.post("/login", data={"username": "bob", "password": "secret"})
+            ).status_code == 200
+
+
+async def test_open_paths_do_not_open_our_own(tmp_path: Path) -> None:
+    async with running(tmp_path, keys=KEYS, open_paths=("/health", "/api/*")) as client:
+        assert (await client.get("/api/tags")).status_code == 200
+        assert (await client.get(f"{PROJECTS}/erp")).status_code == 401
+        assert (await client.get("/apix")).status_code == 404
+        assert (await client.get("/graph/label/list")).status_code == 403
+
+
+async def test_quotas_are_kept_by_workspace(tmp_path: Path) -> None:
+    quota = Quota(documents=2, requests_per_minute=6)
+    async with running(tmp_path, quota=quota) as client:
+        url = f"{PROJECTS}/one/documents"
+        assert (await client.post(url, json={"documents": [{"text": "a"}, {"text": "b"}]})).status_code == 202
+        full = await client.post(url, json={"documents": [{"text": "c"}]})
+        assert (full.status_code, full.headers["retry-after"]) == (429, "30")
+        statuses = [(await client.get(f"{PROJECTS}/one/health")).status_code for _ in range(5)]
+        assert statuses == [200] * 4 + [429]
+        assert (await client.get(f"{PROJECTS}/two/health")).status_code == 200
+    spent = Quota(tokens_per_day=1)
+    async with running(tmp_path, quota=spent) as client:
+        await client.app.state.service.ingestion.idle("one")  # type: ignore[attr-defined]
+        question = {"question": "What is there?"}
+        assert (await client.post(f"{PROJECTS}/one/query", json=question)).status_code == 200
+        refused = await client.post(f"{PROJECTS}/one/query", json=question)
+        assert refused.status_code == 429
+        assert refused.json()["detail"].startswith("'one' has spent its 1 tokens of today")
+
+
+async def test_origins_are_refused_unless_they_are_named(tmp_path: Path) -> None:
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    for origins, allowed, credentials in (
+        ((), None, None),
+        (("https://a.example",), "https://a.example", "true"),
+        (("https://b.example",), None, "true"),
+        (("*",), "*", None),
+    ):
+        async with running(tmp_path, cors_origins=origins) as client:
+            answer = await client.options("/query", headers=asked)
+            assert answer.headers.get("access-control-allow-origin") == allowed
+            assert answer.headers.get("access-control-allow-credentials") == credentials
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    settings = ServerSettings()
+    for wrong in (
+        {"accounts": (Account(name="a", password="b"),)},
+        {"default_workspace": "a b"},
+        {"api_prefix": "rag/"},
+        {"token_algorithm": "none"},
+        {"max_open": 0},
+        {"keys": ("plain",)},
+        {"accounts": (Account(name="a", password="b"),) * 2, "token_secret": "x"},
+    ):
+        with pytest.raises(InvalidInput):
+            replace(settings, **wrong)
+    for key_ in ("", " ", "schlüssel", "a\nb"):
+        with pytest.raises(InvalidInput):
+            ApiKey(key=key_)
+    assert "hidden" not in repr(ServerSettings(keys=(ApiKey(key="hidden"),), token_secret="hidden"))

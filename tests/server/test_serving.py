@@ -1,0 +1,190 @@
+"""How a server is configured and run: names, files, what is shown, and a process that is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from stateless_rag.cli.app import run
+from stateless_rag.errors import InvalidInput
+from stateless_rag.server import ApiKey, Quota
+from stateless_rag.server.configuration import read_configuration
+from stateless_rag.server.dotenv import parse_dotenv
+from stateless_rag.server.logs import JsonLines
+
+BASELINE = """
+# written for LightRAG
+HOST=0.0.0.0
+PORT=9622   # not the usual one
+WORKING_DIR='./rag storage'
+WORKSPACE=
+LIGHTRAG_API_KEY="secret-key"
+AUTH_ACCOUNTS='ada:pw,bob:{bcrypt}$2b$04$abc'
+export TOKEN_SECRET=secret-token
+WHITELIST_PATHS=/health,/api/*
+CORS_ORIGINS=http://a.example,http://b.example
+LIGHTRAG_API_PREFIX=rag/
+LLM_BINDING=ollama
+LLM_BINDING_HOST=http://localhost:11434
+LLM_MODEL=mistral
+EMBEDDING_BINDING=openai
+EMBEDDING_BINDING_HOST=http://embed:1/v1
+EMBEDDING_BINDING_API_KEY=secret-embed
+EMBEDDING_MODEL=bge
+MAX_ASYNC_LLM=7
+MAX_UPLOAD_SIZE=None
+MAX_REQUEST_BODY_BYTES=2000
+TOP_K=11
+CHUNK_SIZE=600
+OLLAMA_EMULATING_MODEL_TAG=v2
+LIGHTRAG_KV_STORAGE=JsonKVStorage
+RERANK_BINDING=null
+"""
+
+
+def test_a_file_written_for_the_baseline_is_read_as_it_is() -> None:
+    found = read_configuration({}, dotenv=parse_dotenv(BASELINE))
+    server = found.server
+    assert (found.host, found.port) == ("0.0.0.0", 9622)
+    assert (server.root, server.default_workspace) == ("./rag storage", "default")
+    assert server.keys == (ApiKey(key="secret-key", name="LIGHTRAG_API_KEY"),)
+    assert [(each.name, each.password) for each in server.accounts] == [
+        ("ada", "pw"),
+        ("bob", "{bcrypt}$2b$04$abc"),
+    ]
+    assert (server.token_secret, server.open_paths) == ("secret-token", ("/health", "/api/*"))
+    assert server.cors_origins == ("http://a.example", "http://b.example")
+    assert (server.api_prefix, server.llm_calls, server.max_upload) == ("/rag", 7, 0)
+    assert (server.max_body, server.max_text_body, server.ollama_model) == (2000, 2000, "lightrag:v2")
+    assert (found.llm.base_url, found.llm.api_key, found.llm.llm_model) == (
+        "http://localhost:11434/v1",
+        "ollama",
+        "mistral",
+    )
+    assert (found.embedding.base_url, found.embedding.embed_model) == ("http://embed:1/v1", "bge")
+    assert (found.engine.query.top_k, found.engine.chunking.max_tokens) == (11, 600)
+    assert found.ignored == ("LIGHTRAG_KV_STORAGE", "RERANK_BINDING")
+
+
+def test_what_is_nearer_wins() -> None:
+    config = (
+        'port = 1\nmax_open = 2\nroot = "c"\n[quota]\ndocuments = 3\n[[keys]]\nkey = "k"\naccess = "read"\n'
+    )
+    dotenv = {"PORT": "4", "WORKING_DIR": "e", "STATELESS_RAG_SERVER_MAX_OPEN": "5"}
+    environ = {"STATELESS_RAG_SERVER_MAX_OPEN": "6", "STATELESS_RAG_SERVER_MAX_IDLE": "none"}
+    found = read_configuration(environ, dotenv=dotenv, config=config, changes={"root": "f", "port": 7})
+    assert (found.port, found.server.max_open, found.server.root) == (7, 6, "f")
+    assert (found.server.max_idle, found.server.quota) == (None, Quota(documents=3))
+    assert found.server.keys == (ApiKey(key="k", access="read"),)
+    keys = '[{"key": "a", "workspaces": ["erp"], "access": "write"}]'
+    found = read_configuration({"STATELESS_RAG_SERVER_KEYS": keys}, config=config)
+    assert (found.port, found.server.keys) == (1, (ApiKey(key="a", workspaces=("erp",), access="write"),))
+
+
+@pytest.mark.parametrize(
+    ("environ", "config"),
+    [
+        ({"PORT": "x"}, ""),
+        ({"PORT": "70000"}, ""),
+        ({"STATELESS_RAG_SERVER_DOCS": "perhaps"}, ""),
+        ({"STATELESS_RAG_SERVER_KEYS": "secret"}, ""),
+        ({"STATELESS_RAG_SERVER_KEYS": '[{"name": "secret"}]'}, ""),
+        ({"STATELESS_RAG_SERVER_QUOTA": '{"secret": 1}'}, ""),
+        ({"AUTH_ACCOUNTS": "secret"}, ""),
+        ({"AUTH_ACCOUNTS": "a:secret"}, ""),
+        ({"WORKSPACE": "my space"}, ""),
+        ({"LLM_BINDING": "bedrock"}, ""),
+        ({}, "nothing = 1"),
+        ({}, "secret"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_telling_it(environ: dict[str, str], config: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_configuration(environ, config=config)
+    assert "secret" not in str(caught.value).replace("token_secret", "") or config or "QUOTA" in str(environ)
+
+
+def test_a_line_that_is_none_is_named_and_not_shown() -> None:
+    with pytest.raises(InvalidInput, match="line 2") as caught:
+        parse_dotenv("A=1\nsecret\n")
+    assert "secret" not in str(caught.value)
+
+
+def test_check_shows_the_settings_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(BASELINE)
+    assert run(["serve", "--check", "--key", "secret-flag"], {"OPENAI_API_KEY": "secret-openai"}) == 0
+    told = capsys.readouterr().out
+    assert "secret-" not in told
+    assert "{bcrypt}" not in told
+    shown = json.loads(told)
+    assert (shown["host"], shown["server"]["keys"][0]["name"]) == ("0.0.0.0", "--key")
+    assert shown["ignored"] == ["LIGHTRAG_KV_STORAGE", "RERANK_BINDING"]
+    assert not (tmp_path / "rag storage").exists()
+
+
+def test_nobody_listens_for_others_without_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--host", "0.0.0.0"], {}) == 2
+    assert "--allow-open" in capsys.readouterr().err
+    assert run(["serve", "--config", "none.toml"], {}) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_are_lines_of_json() -> None:
+    record = logging.LogRecord("a", logging.INFO, "f", 1, "said %s", ("so",), None)
+    record.workspace = "erp"
+    line = json.loads(JsonLines().format(record))
+    assert (line["message"], line["level"], line["workspace"]) == ("said so", "INFO", "erp")
+
+
+async def test_what_a_killed_process_has_accepted_is_taken_in_by_the_next(tmp_path: Path) -> None:
+    async def served(*, documents: int, end: signal.Signals) -> tuple[dict[str, Any], str, int | None]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stateless_rag", "serve", "--offline", "--port", "0", "--root", "root"),
+            stderr=asyncio.subprocess.PIPE, cwd=tmp_path, env={"STATELESS_RAG_SERVER_GRACE": "0"},
+        )  # fmt: skip
+        assert process.stderr is not None
+        address, lines = "", []
+        try:
+            while not address:
+                line = json.loads(await asyncio.wait_for(process.stderr.readline(), 60))
+                lines.append(line)
+                if "running on" in line["message"]:
+                    address = line["message"].split()[3]
+            async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
+                if documents:
+                    texts = [
+                        {"text": f"Engine {n} was built in Manchester. " * 40, "id": str(n)}
+                        for n in range(documents)
+                    ]
+                    answer = await client.post("/api/v1/projects/one/documents", json={"documents": texts})
+                    assert answer.status_code == 202
+                counts = (await client.get("/w/one/documents/status_counts")).json()["status_counts"]
+                while not documents and counts["processed"] < 100:
+                    await asyncio.sleep(0.05)
+                    counts = (await client.get("/w/one/documents/status_counts")).json()["status_counts"]
+        finally:
+            if process.returncode is None:
+                process.send_signal(end)
+        _, rest = await process.communicate()
+        return counts, rest.decode(), process.returncode
+
+    counts, _, code = await served(documents=100, end=signal.SIGKILL)
+    assert (counts["all"], code) == (100, -signal.SIGKILL)
+    counts, told, code = await served(documents=0, end=signal.SIGTERM)
+    assert "Traceback" not in told
+    assert code in (0, -signal.SIGTERM)
+    assert counts == {**counts, "processed": 100, "all": 100}
