@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,18 @@ __all__ = ["Workspaces"]
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_CLOSED = "the pool of workspaces is closed"
 
 
 class _Entry:
-    """An open engine, or one that is being opened; how many hold it, what it takes, when it was used last."""
+    """An engine that is open, is being opened or waits for room; who holds it, what it takes, its last use."""
 
-    __slots__ = ("engine", "leases", "memory", "timer", "used_at")
+    __slots__ = ("admitted", "engine", "leases", "memory", "name", "timer", "used_at")
 
-    def __init__(self, used_at: float) -> None:
-        self.engine: asyncio.Future[Engine]
+    def __init__(self, name: str, used_at: float) -> None:
+        self.name = name
+        self.admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.engine: asyncio.Future[Engine]  # once it is admitted
         self.leases = 0
         self.memory = 0
         self.used_at = used_at
@@ -45,8 +48,9 @@ class Workspaces:
     `async with workspaces.lease(name) as engine` opens an engine once, however many ask for it together, and
     keeps it from being closed while it is leased; a stream needs a lease of its own for as long as it is read.
     At most `max_open` engines are kept open, and with `max_bytes` as many as fit with what they hold in memory
-    (vectors and graph); those used least recently are closed first. If all are leased and there is no room,
-    a further one is refused with Overloaded. Engines that were not leased for `max_idle` seconds are closed.
+    (vectors and graph); those used least recently are closed first. If all are leased, who asks for a further
+    one waits for room, in the order of asking, and gets Overloaded after `max_wait` seconds. Engines that were
+    not leased for `max_idle` seconds are closed.
     All share `limits`, so that waiting for providers is fair between workspaces, and the store's tokenizer
     unless their options name another. Belongs to one event loop; pools on other loops may use the same store.
     """
@@ -58,6 +62,7 @@ class Workspaces:
         max_open: int = 256,
         max_bytes: int | None = None,
         max_idle: float | None = None,
+        max_wait: float = 10.0,
         limits: Limits | None = None,
         engine_options: Callable[[str], Mapping[str, Any]] | None = None,
         create: bool = True,
@@ -69,13 +74,15 @@ class Workspaces:
         self._max_open = whole("max_open", max_open, least=1)
         self._max_bytes = optional("max_bytes", max_bytes, whole, least=1, most=2**63)
         self._max_idle = optional("max_idle", max_idle, number, above=0.0)
+        self._max_wait = number("max_wait", max_wait, above=0.0)
         optional("engine_options", engine_options, callback)
         self.limits = Limits() if limits is None else instance("limits", limits, kind=Limits)
         self.store = store
         self._options = engine_options or (lambda _: {})
         self._create = flag("create", create)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._closing: dict[asyncio.Task[None], str] = {}
+        self._queue: dict[str, _Entry] = {}  # who waits for room, the longest first
+        self._closing: dict[asyncio.Task[None], _Entry] = {}
         self._closed = False
 
     @classmethod
@@ -105,26 +112,27 @@ class Workspaces:
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Engine]:
-        """An engine on the workspace, that stays open as long as the lease lasts."""
-        entry = await self._entry(name)
+        """An engine on the workspace, that stays open as long as the lease lasts.
+
+        Raises Overloaded if all that may be open were in use for `max_wait` seconds.
+        """
+        entry = self._asked(check_name(name))
         entry.leases += 1
         try:
+            await self._admitted(entry)
             yield await asyncio.shield(entry.engine)
         finally:
             entry.leases -= 1
-            entry.memory = self.store.memory(name)
-            entry.used_at = asyncio.get_running_loop().time()
-            self._watch(name, entry)
-            self._trim()
+            self._returned(entry)
 
     async def close_one(self, name: str) -> bool:
         """Close the engine of a workspace, if it is open and not leased; tells whether it is closed now."""
-        entry = self._entries.get(check_name(name))
+        entry = self._entries.get(check_name(name)) or self._queue.get(name)
         if entry is not None:
             if entry.leases:
                 return False
-            self._retire(name)
-        closing = [task for task, closed in self._closing.items() if closed == name]
+            self._retire(entry)
+        closing = [task for task, closed in self._closing.items() if closed.name == name]
         await asyncio.gather(*map(asyncio.shield, closing))
         return True
 
@@ -135,8 +143,12 @@ class Workspaces:
         could not be closed properly, after the others were.
         """
         self._closed = True
-        while self._entries:
-            self._retire(next(iter(self._entries)))
+        for entry in self._queue.values():
+            entry.admitted.set_exception(StoreClosed(_CLOSED))
+            _seen(entry.admitted)
+        self._queue.clear()
+        for entry in list(self._entries.values()):
+            self._retire(entry)
         ended = await asyncio.gather(*map(asyncio.shield, self._closing), return_exceptions=True)
         for outcome in ended:
             if isinstance(outcome, Exception):
@@ -199,51 +211,79 @@ class Workspaces:
     def check(self) -> None:
         """Raise StoreClosed if the pool was closed."""
         if self._closed:
-            raise StoreClosed("the pool of workspaces is closed")
+            raise StoreClosed(_CLOSED)
 
-    async def _entry(self, name: str) -> _Entry:
+    def _asked(self, name: str) -> _Entry:
+        """The entry of a workspace, that waits for room if there was none yet."""
         self.check()
-        entry = self._entries.get(check_name(name))
+        entry = self._entries.get(name)
+        if entry is not None:
+            self._entries.move_to_end(name)
+            return entry
+        entry = self._queue.get(name)
         if entry is None:
-            await self._make_room()
-            self.check()
-            entry = self._entries.get(name)
-        if entry is None:
-            loop = asyncio.get_running_loop()
-            entry = self._entries[name] = _Entry(loop.time())
-            entry.engine = loop.create_task(self._open(name, entry))
-            entry.engine.add_done_callback(_seen)  # whoever asked for it may have been cancelled
-        self._entries.move_to_end(name)
+            entry = self._queue[name] = _Entry(name, asyncio.get_running_loop().time())
+            self._admit()
         return entry
 
-    async def _open(self, name: str, entry: _Entry) -> Engine:
+    async def _admitted(self, entry: _Entry) -> None:
         try:
-            options = {"limits": self.limits, "create": self._create, **self._options(name)}
-            engine = await Engine.open(self.store, name, **options)
+            async with asyncio.timeout(self._max_wait):
+                await asyncio.shield(entry.admitted)
+        except TimeoutError:
+            raise Overloaded(
+                f"all {self._max_open} workspaces that may be open are in use; try again later, or raise max_open"
+                if len(self._entries) >= self._max_open
+                else f"the workspaces in use take {self._memory():,} bytes of memory, max_bytes is "
+                f"{self._max_bytes or 0:,}; try again later, or raise max_bytes",
+                retry_after=1.0,
+            ) from None
+
+    def _admit(self) -> None:
+        """Open engines for those who wait, as far as there is room or what is not leased can make room."""
+        while self._queue:
+            if self._crowded():
+                idle = next((entry for entry in self._entries.values() if not entry.leases), None)
+                if idle is None or len(self._closing) >= len(self._queue):
+                    return  # the end of a lease, or of what is being closed, looks again
+                self._retire(idle)
+                continue
+            name = next(iter(self._queue))
+            entry = self._entries[name] = self._queue.pop(name)
+            entry.engine = asyncio.get_running_loop().create_task(self._open(entry))
+            entry.engine.add_done_callback(_seen)  # whoever asked for it may have been cancelled
+            entry.admitted.set_result(None)
+
+    def _crowded(self) -> bool:
+        closing = self._closing.values()
+        if len(self._entries) + len(closing) >= self._max_open:
+            return True
+        held = self._memory() + sum(entry.memory for entry in closing)
+        return self._max_bytes is not None and held >= self._max_bytes
+
+    async def _open(self, entry: _Entry) -> Engine:
+        try:
+            options = {"limits": self.limits, "create": self._create, **self._options(entry.name)}
+            engine = await Engine.open(self.store, entry.name, **options)
         except BaseException:
-            if self._entries.get(name) is entry:
-                del self._entries[name]
+            if self._entries.get(entry.name) is entry:
+                del self._entries[entry.name]
+                self._admit()
             raise
-        entry.memory = self.store.memory(name)
+        entry.memory = self.store.memory(entry.name)
         self._trim()
         return engine
 
-    async def _make_room(self) -> None:
-        while True:
-            crowded = len(self._entries) >= self._max_open
-            if not crowded and (self._max_bytes is None or self._memory() < self._max_bytes):
-                return
-            idle = next((n for n, entry in self._entries.items() if not entry.leases), None)
-            if idle is None:
-                raise Overloaded(
-                    f"all {self._max_open} workspaces that may be open are in use; try again later, or raise max_open"
-                    if crowded
-                    else f"the workspaces in use take {self._memory():,} bytes of memory, max_bytes is "
-                    f"{self._max_bytes:,}; try again later, or raise max_bytes",
-                    retry_after=1.0,
-                )
-            with suppress(StatelessRagError):  # what could not be freed will be with the store
-                await asyncio.shield(self._retire(idle))
+    def _returned(self, entry: _Entry) -> None:
+        """A lease has ended, or whoever asked for one did not wait for it."""
+        if not entry.leases and self._queue.get(entry.name) is entry:
+            del self._queue[entry.name]
+        elif self._entries.get(entry.name) is entry:
+            entry.memory = self.store.memory(entry.name)
+            entry.used_at = asyncio.get_running_loop().time()
+            self._watch(entry)
+            self._trim()
+            self._admit()
 
     def _memory(self) -> int:
         return sum(entry.memory for entry in self._entries.values())
@@ -253,16 +293,16 @@ class Workspaces:
         if self._max_bytes is None:
             return
         excess = self._memory() - self._max_bytes
-        for name, entry in list(self._entries.items()):
+        for entry in list(self._entries.values()):
             if excess <= 0:
                 return
             if not entry.leases and entry.engine.done():
                 excess -= entry.memory
-                self._retire(name)
+                self._retire(entry)
 
-    def _watch(self, name: str, entry: _Entry) -> None:
+    def _watch(self, entry: _Entry) -> None:
         """See to it that the engine is closed when it has not been used for too long."""
-        if self._max_idle is None or entry.timer is not None or self._entries.get(name) is not entry:
+        if self._max_idle is None or entry.timer is not None:
             return
 
         def look() -> None:
@@ -270,23 +310,26 @@ class Workspaces:
             if entry.leases:
                 return  # the end of the lease watches it again
             if loop.time() >= entry.used_at + idle:
-                self._retire(name)
+                self._retire(entry)
             else:
-                self._watch(name, entry)
+                self._watch(entry)
 
         loop, idle = asyncio.get_running_loop(), self._max_idle
         entry.timer = loop.call_at(entry.used_at + idle, look)
 
-    def _retire(self, name: str) -> asyncio.Task[None]:
+    def _retire(self, entry: _Entry) -> None:
         """Take an engine out of the pool, and close it in a task of its own."""
-        entry = self._entries.pop(name)
+        del self._entries[entry.name]
         if entry.timer is not None:
             entry.timer.cancel()
         closing = asyncio.create_task(_close(entry))
-        self._closing[closing] = name
-        closing.add_done_callback(self._closing.pop)
-        closing.add_done_callback(_seen)
-        return closing
+        self._closing[closing] = entry
+        closing.add_done_callback(self._retired)
+
+    def _retired(self, closing: asyncio.Task[None]) -> None:
+        del self._closing[closing]
+        _seen(closing)  # what could not be freed will be with the store
+        self._admit()
 
 
 async def _close(entry: _Entry) -> None:

@@ -78,7 +78,7 @@ async def test_ten_leases_at_once_open_one_engine(tmp_path: Path) -> None:
 
 async def test_the_least_recently_used_goes_and_what_is_leased_stays(tmp_path: Path) -> None:
     opened = Opened()
-    async with Workspaces.open(tmp_path, engine_options=opened, max_open=2) as pool:
+    async with Workspaces.open(tmp_path, engine_options=opened, max_open=2, max_wait=0.5) as pool:
         async with pool.lease("a") as first:
             pass
         async with pool.lease("b"):
@@ -100,6 +100,74 @@ async def test_the_least_recently_used_goes_and_what_is_leased_stays(tmp_path: P
         async with pool.lease("e"):
             assert pool.opened == ("c", "e")
         assert opened.names == ["a", "b", "c", "d", "e"]
+
+
+async def test_who_asks_for_more_than_may_be_open_waits_in_the_order_of_asking(tmp_path: Path) -> None:
+    order: list[str] = []
+    async with Workspaces.open(tmp_path, engine_options=Opened(), max_open=1) as pool:
+
+        async def use(name: str) -> None:
+            async with pool.lease(name) as engine:
+                order.append(name)
+                assert await engine.documents() == []
+                assert pool.opened == (name,)
+
+        async with pool.lease("a"):
+            waiting = []
+            for name in "bcdcb":  # who waits for the same enters together
+                waiting.append(asyncio.create_task(use(name)))
+                await asyncio.sleep(0)
+            assert order == [] and pool.opened == ("a",)
+        await asyncio.gather(*waiting)
+        assert order == ["b", "b", "c", "c", "d"]
+
+
+async def test_who_gives_up_waiting_takes_no_room(tmp_path: Path) -> None:
+    opened = Opened()
+    async with Workspaces.open(tmp_path, engine_options=opened, max_open=1) as pool:
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        async with pool.lease("a"):
+            given_up, waits = asyncio.create_task(use("b")), asyncio.create_task(use("c"))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            assert await pool.close_one("b") and not await pool.close_one("c")
+        await waits
+        assert opened.names == ["a", "c"]
+
+
+async def test_closing_the_pool_tells_who_waits_for_room(tmp_path: Path) -> None:
+    async with Workspaces.open(tmp_path, engine_options=Opened(), max_open=1) as pool:
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        async with pool.lease("a"):
+            waits = asyncio.create_task(use("b"))
+            await asyncio.sleep(0)
+            await pool.close()
+            with pytest.raises(StoreClosed):
+                await waits
+
+
+async def test_many_on_few_places_all_have_their_turn(tmp_path: Path) -> None:
+    opened = Opened()
+    names = [f"w{number}" for number in range(12)]
+    async with Workspaces.open(tmp_path, engine_options=opened, max_open=3) as pool:
+
+        async def use(name: str) -> None:
+            async with pool.lease(name) as engine:
+                await engine.documents()
+                assert len(pool.opened) <= 3
+
+        await asyncio.gather(*(use(name) for _ in range(20) for name in names))
+        assert sorted(opened.names) == sorted(names)  # twenty who ask for the same need it opened once
 
 
 async def test_close_one(tmp_path: Path) -> None:
@@ -228,7 +296,7 @@ async def test_the_least_recently_used_goes_when_memory_is_short(tmp_path: Path)
     async with Workspaces.open(tmp_path, engine_options=Opened()) as pool:
         size = await filled(pool, "abc")
         assert size > 1000
-        small = Workspaces(pool.store, engine_options=Opened(), max_bytes=2 * size)
+        small = Workspaces(pool.store, engine_options=Opened(), max_bytes=2 * size, max_wait=0.5)
         for name in "abac":
             async with small.lease(name):
                 pass

@@ -129,8 +129,13 @@ class Ingestion:
                     return
 
     async def _retry(self, name: str, ids: Collection[str] | None) -> None:
-        async with self._leases.lease(name) as engine:
-            await engine.retry(ids)
+        while True:
+            try:
+                async with self._leases.lease(name) as engine:
+                    await engine.retry(ids)
+                return
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after)
 
     async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:

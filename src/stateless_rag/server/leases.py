@@ -54,6 +54,7 @@ class Leases:
             max_open=settings.max_open,
             max_bytes=settings.max_memory,
             max_idle=settings.max_idle,
+            max_wait=settings.max_wait,
             limits=limits,
             engine_options=self._options,
             create=False,

@@ -121,7 +121,8 @@ def _response(request: Request, error: Exception) -> Response:
         return _invalid(path, request, error)
     status, told = status_of(error), error_text(error, request_id)
     if status >= 500:
-        logging.getLogger("stateless_rag.server").error(
+        logging.getLogger("stateless_rag.server").log(
+            logging.WARNING if isinstance(error, Overloaded) else logging.ERROR,
             "%s %s: %s: %s",
             request.method,
             path,

@@ -104,8 +104,9 @@ class ServerSettings:
     Requests without a workspace get `default_workspace`. `create_on_write`: writing to a workspace that there is not
     makes it. Without `keys` and `accounts` everybody may do everything: bind to 127.0.0.1 then. `accounts` need a
     `token_secret`. `open_paths` need no key: exact paths, or "/x/*" for all below; paths under /api/v1 and /v1 must be
-    named as such. At most `max_open` workspaces are open, `working` of them taking documents in; those not used for
-    `max_idle` seconds are closed. `grace` is how long a shutdown waits for documents that are under way.
+    named as such. At most `max_open` workspaces are open; those not used for `max_idle` seconds are closed, and who
+    asks for one more waits `max_wait` seconds for room before the answer is 503. `working` of them, and never more than
+    half of `max_open`, take documents in. `grace` is how long a shutdown waits for documents that are under way.
     `input_dir` is the folder that a scan reads: files for the default workspace in it, for others in folders of their
     names.
     """
@@ -137,6 +138,7 @@ class ServerSettings:
     max_open: int = 256
     max_memory: int | None = None
     max_idle: float | None = 900.0
+    max_wait: float = 10.0
     working: int = 32
     quota: Quota = field(default_factory=Quota)
     llm_calls: int = 16
@@ -186,6 +188,7 @@ class ServerSettings:
         each_field(self, whole, "llm_calls", "embedder_calls", "reranker_calls", least=1)
         each_field(self, optional, "max_memory", check=whole, least=1, most=2**63)
         each_field(self, optional, "max_idle", check=number, above=0.0)
+        each_field(self, number, "max_wait", above=0.0)
 
     @property
     def protected(self) -> bool:
