@@ -4,6 +4,8 @@
 # make clean   remove what make made
 # make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes an hour and more,
 #                   make bench-full BENCH_ARGS=--resume goes on where it was cut off
+# make audit   known vulnerabilities and licences of what is installed (asks PyPI and OSV)
+# make fuzz-http    hundreds of made-up requests for each operation of the HTTP API, some minutes
 # make bench-env    install what they need   make bench-micro    time the inner loops
 # make bench-script    one script with the baseline and with the façade, into docs/coming-from-lightrag.md
 # make bench-quality    recall of every mode on the sets beside the project, into docs/quality.md
@@ -14,11 +16,12 @@ BASELINE := .venv-baseline
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_EXAMPLES ?= 200
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
 
-.PHONY: demo test soak check format clean install bench bench-full bench-micro bench-env bench-quality bench-script
+.PHONY: audit fuzz-http demo test soak check format clean install bench bench-full bench-micro bench-env bench-quality bench-script
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
@@ -35,6 +38,13 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/house_rules.py src/stateless_rag
+
+audit: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group audit
+	$(BIN)/python scripts/audit.py
+
+fuzz-http: $(INSTALLED)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/server/test_schema.py --timeout=1800 $(PYTEST_ARGS)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix-only .
@@ -55,6 +65,7 @@ bench-quality: $(INSTALLED)
 
 bench-script: bench-env
 	$(BIN)/python -m bench.script
+	$(BIN)/python -m bench.script.five
 
 bench-micro: bench-env
 	$(BIN)/python -m pytest bench/micro -p no:xdist $(PYTEST_ARGS)
@@ -70,7 +81,7 @@ $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install it, or say make PYTHON=/path/to/it"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[local,server]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[communities,local,server]" --group dev
 	touch $@
 
 # In an environment of its own, because its requirements are not ours.

@@ -8,7 +8,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -22,6 +22,7 @@ __all__ = [
     "peak_mib",
     "percentile",
     "section",
+    "status_mib",
     "watch_lag",
 ]
 
@@ -126,16 +127,18 @@ def disk_mib(folder: Path) -> float:
 
 def peak_mib() -> float:
     """The most memory this process has had resident, in MiB."""
-    return _status("VmHWM")
+    return status_mib("VmHWM")
 
 
 def memory_mib() -> float:
     """The memory this process has resident now, in MiB."""
-    return _status("VmRSS")
+    return status_mib("VmRSS")
 
 
-def _status(name: str) -> float:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+def status_mib(name: str, process: int | Literal["self"] = "self") -> float:
+    """A line of a process's status, like VmRSS, in MiB."""
+    path = Path(f"/proc/{process}/status")
+    for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status has no line {name}: the harness needs Linux")
+    raise OSError(f"{path} has no line {name}: the harness needs Linux, and the process to be there")

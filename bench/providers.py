@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.meter import Tally
+from stateless_rag.providers.within import EmbedderAround
 from stateless_rag.testing.deterministic import DeterministicEmbedder, DeterministicLLM, purpose_of, tokens_of
 
 if TYPE_CHECKING:
@@ -85,44 +86,24 @@ class CountedLLM:
             yield part
 
 
-class CountedEmbedder:
+class CountedEmbedder(EmbedderAround):
     """An embedder whose calls are counted."""
 
     def __init__(self, embedder: Embedder, tally: Tally) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._tally = tally
-
-    @property
-    def model(self) -> str:
-        """Of the embedder that is counted."""
-        return self._embedder.model
-
-    @property
-    def dimension(self) -> int | None:
-        """Of the embedder that is counted."""
-        return self._embedder.dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Of the embedder that is counted."""
-        return self._embedder.max_tokens
 
     @property
     def max_batch(self) -> int:
         """The same for both arms and both transports."""
         return MAX_BATCH
 
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Of the embedder that is counted."""
-        return self._embedder.max_batch_tokens
-
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
         """Embed texts, in order."""
         self._tally.embed_calls += 1
         self._tally.embed_texts += len(texts)
         with self._tally.call():
-            return await self._embedder.embed(texts, role=role)
+            return await super().embed(texts, role=role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,28 +4,33 @@
     python scripts/build_encoding.py package/dist/ranks/o200k_base.js
 
 The ranks file is rebuilt line by line and compared with the sha256 that tiktoken pins for it; nothing is
-written unless it is the same file, byte for byte.
+written unless it is the same file, byte for byte. What is written are its tokens and ranks in the order of
+`stateless_rag.providers.ranks`, which must hold the sha256 that is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import lzma
 import re
 import sys
+import zlib
+from binascii import a2b_base64
 from pathlib import Path
+
+from stateless_rag.providers.ranks import Ranks, pack_ranks
 
 SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 ENCODINGS = Path(__file__).resolve().parent.parent / "src" / "stateless_rag" / "providers" / "encodings"
 NOTICE = """\
-o200k_base.tiktoken.xz
+o200k_base.ranks.zz
 
 The byte pair ranks of the encoding o200k_base, published by OpenAI with tiktoken
 (https://github.com/openai/tiktoken), taken from the npm package js-tiktoken (MIT licence,
-https://github.com/dqbd/tiktoken) and compressed with xz by scripts/build_encoding.py.
+https://github.com/dqbd/tiktoken), sorted and compressed with zlib by scripts/build_encoding.py.
 
-sha256 of the decompressed file: {sha256}
+sha256 of the file o200k_base.tiktoken: {sha256}
+sha256 of what is compressed here: {packed}
 
 MIT License
 
@@ -81,11 +86,16 @@ def main(arguments: list[str]) -> None:
     found = hashlib.sha256(ranks).hexdigest()
     if found != SHA256:
         raise SystemExit(f"the ranks have sha256 {found}, tiktoken pins {SHA256}; nothing was written")
+    packed = pack_ranks({a2b_base64(line.split()[0]): rank for rank, line in enumerate(ranks.splitlines())})
+    if Ranks(packed).tiktoken_file() != ranks:
+        raise SystemExit("the packed ranks do not give the file that they were made of; nothing was written")
     ENCODINGS.mkdir(parents=True, exist_ok=True)
-    packed = lzma.compress(ranks, check=lzma.CHECK_CRC64, preset=9 | lzma.PRESET_EXTREME)
-    (ENCODINGS / "o200k_base.tiktoken.xz").write_bytes(packed)
-    (ENCODINGS / "NOTICE").write_text(NOTICE.format(sha256=SHA256), encoding="utf-8")
-    print(f"{len(ranks):,} bytes of ranks, {len(packed):,} compressed, sha256 as pinned")
+    compressed, told = zlib.compress(packed, 9), hashlib.sha256(packed).hexdigest()
+    (ENCODINGS / "o200k_base.ranks.zz").write_bytes(compressed)
+    (ENCODINGS / "NOTICE").write_text(NOTICE.format(sha256=SHA256, packed=told), encoding="utf-8")
+    print(
+        f"{len(ranks):,} bytes of ranks, sha256 as pinned; {len(compressed):,} compressed, packed sha256 {told}"
+    )
 
 
 if __name__ == "__main__":

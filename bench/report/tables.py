@@ -92,6 +92,25 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "recall@10 of a search": "recall",
             "search p50 ms": "p50",
         },
+        "serving": {
+            "quiet p50 ms": "quiet_p50",
+            "quiet p95 ms": "quiet_p95",
+            "p50 ms": "query_p50",
+            "p95 ms": "query_p95",
+            "longest ms": "query_longest",
+            "/health p50 ms": "health_p50",
+            "/health p95 ms": "health_p95",
+            "/health longest ms": "health_longest",
+            "passages/s": "passages_per_s",
+            "memory MiB": "memory_mib",
+            "peak MiB": "server_peak_mib",
+        },
+        "resident": {
+            "started MiB": "started",
+            "all used MiB": "touched",
+            "all used, 256 may be open MiB": "usual",
+            "closed again MiB": "closed",
+        },
     }
 )
 _TITLES = MappingProxyType(
@@ -107,6 +126,8 @@ _TITLES = MappingProxyType(
         "hub": "(h) One entity in every chunk, in 20 batches",
         "calls": "(i) All settings at their defaults",
         "codes": "(j) Codes of vectors in the base segment (`StoreSettings.base_type`)",
+        "serving": "(k) One server, 20 workspaces: 64 ask while as many documents come again",
+        "resident": "(l) Memory of one server by its workspaces",
     }
 )
 
@@ -152,9 +173,12 @@ def _arm(case: Case) -> str:
     extras = [
         "HTTP" if run.transport == "http" else "",
         run.variant if run.variant == "filtered" or run.workload == "codes" else "",
-        f"{run.count} asking" if run.variant == "ingesting" else "",
+        f"{run.count} asking" if run.variant == "ingesting" or run.workload == "serving" else "",
         f"{run.count} engine{'s' * (run.count > 1)}" if run.workload == "together" else "",
         f"placement {run.placement}" if run.workload == "many_workspaces" else "",
+        f"{run.count} document{'s' * (run.count > 1)} in each workspace"
+        if run.workload == "resident"
+        else "",
     ]
     return ", ".join([run.arm, *filter(None, extras)])
 
@@ -162,6 +186,10 @@ def _arm(case: Case) -> str:
 def _documents(case: Case) -> str:
     run = case.run
     of = f"{run.count} of " if run.workload == "deletion" else ""
+    if run.workload == "serving":
+        return f"20 × {run.size:,}"
+    if run.workload == "resident":
+        return f"{run.size:,} workspaces"
     corpus = f" ({run.corpus})" if run.corpus != "2wiki" else ""
     return f"{of}{run.size:,}{corpus}"
 

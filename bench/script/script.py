@@ -18,10 +18,10 @@ from stateless_rag.protocols import LLMRequest
 from stateless_rag.providers.hashing import HashingEmbedder
 from stateless_rag.types import Message
 
-__all__ = ["MODES", "QUESTIONS", "play"]
+__all__ = ["DIMENSION", "MODES", "QUESTIONS", "complete", "embed", "play", "texts_of_corpus"]
 
 _CORPUS = Path(__file__).parents[2] / "examples" / "corpus"
-_DIMENSION = 384
+DIMENSION = 384
 MODES = ("naive", "local", "global", "hybrid", "mix")
 QUESTIONS = (
     ("Who designed the Analytical Engine?", ("Analytical Engine",), ("design of machines",)),
@@ -63,13 +63,23 @@ def _names(package: str) -> tuple[Any, Any, Any]:
     return LightRAG, QueryParam, EmbeddingFunc
 
 
-async def _complete(
+def _files() -> list[Path]:
+    return sorted(_CORPUS.glob("*.md"))
+
+
+def texts_of_corpus() -> list[str]:
+    """The articles of the examples."""
+    return [file.read_text(encoding="utf-8") for file in _files()]
+
+
+async def complete(
     prompt: str,
     system_prompt: str | None = None,
     history_messages: Sequence[Mapping[str, str]] | None = None,
     response_format: object = None,
     **_: Any,
 ) -> str:
+    """An LLM function as LightRAG calls it, by rules."""
     history = tuple(Message(turn["role"], turn["content"]) for turn in history_messages or ())
     request = LLMRequest(
         prompt=prompt, system=system_prompt, history=history, json=response_format is not None
@@ -77,8 +87,9 @@ async def _complete(
     return (await RuledLLM().complete(request)).text
 
 
-async def _embed(texts: list[str], **_: Any) -> Any:
-    return (await HashingEmbedder(dimension=_DIMENSION).embed(texts, role="document")).vectors
+async def embed(texts: list[str], **_: Any) -> Any:
+    """An embedding function as LightRAG calls it."""
+    return (await HashingEmbedder(dimension=DIMENSION).embed(texts, role="document")).vectors
 
 
 async def play(package: str, folder: Path, chunk_tokens: int) -> dict[str, Any]:
@@ -86,16 +97,15 @@ async def play(package: str, folder: Path, chunk_tokens: int) -> dict[str, Any]:
     LightRAG, QueryParam, EmbeddingFunc = _names(package)  # noqa: N806 -- they are classes
     rag = LightRAG(
         working_dir=str(folder),
-        llm_model_func=_complete,
-        embedding_func=EmbeddingFunc(embedding_dim=_DIMENSION, max_token_size=8191, func=_embed),
+        llm_model_func=complete,
+        embedding_func=EmbeddingFunc(embedding_dim=DIMENSION, max_token_size=8191, func=embed),
         entity_extract_max_gleaning=0,
         chunk_token_size=chunk_tokens,
         chunk_overlap_token_size=chunk_tokens // 10,
     )
     await rag.initialize_storages()
     seen: dict[str, Any] = {}
-    files = sorted(_CORPUS.glob("*.md"))
-    texts = [file.read_text(encoding="utf-8") for file in files]
+    files, texts = _files(), texts_of_corpus()
     ids = [file.stem for file in files]
     track = await rag.ainsert(texts, ids=ids, file_paths=[file.name for file in files])
     seen["statuses"] = _statuses(await rag.aget_docs_by_track_id(track))

@@ -50,12 +50,15 @@ def workloads() -> tuple[Workload, ...]:
         hub,
         ingest,
         many_workspaces,
+        resident,
         retrieval,
+        serving,
         slots,
         together,
     )
 
-    modules = (ingest, slots, together, retrieval, cold_open, many_workspaces, deletion, hub, calls, codes)
+    engines = (ingest, slots, together, retrieval, cold_open, many_workspaces, deletion, hub, calls, codes)
+    modules = (*engines, serving, resident)
     return tuple(module.WORKLOAD for module in modules)
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.errors import (
+    BudgetExhausted,
     DeadlineExceeded,
     Overloaded,
     ProviderError,
@@ -20,17 +21,19 @@ from stateless_rag.errors import (
     WorkCancelled,
 )
 from stateless_rag.limits import Priority
+from stateless_rag.pricing import is_free
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
+    from typing import Any
 
     from tenacity import RetryCallState
 
     from stateless_rag.context import Context
     from stateless_rag.limits import Kind
 
-__all__ = ["provider_time", "slot", "until_answered", "within_deadline"]
+__all__ = ["provider_time", "slot", "together", "until_answered", "within_deadline"]
 
 Answer = TypeVar("Answer")
 
@@ -53,13 +56,24 @@ class slot(AbstractAsyncContextManager[None]):  # noqa: N801 -- reads like a fun
         self._held: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> None:
-        """Wait for the slot. Raises WorkCancelled if what it is for was cancelled meanwhile."""
+        """Wait for the slot. Raises WorkCancelled if what it is for was cancelled meanwhile, BudgetExhausted."""
+        self._check()  # no need to wait for what may not be done
         while self._held is None:
             self._held = await self._taken()
-        cancelled = self._context.cancelled
-        if cancelled is not None and cancelled():
+        try:
+            self._check()
+        except StatelessRagError:
             await self._held.__aexit__(None, None, None)
+            raise
+
+    def _check(self) -> None:
+        context = self._context
+        if context.cancelled is not None and context.cancelled():
             raise WorkCancelled(f"a call of the {self._kind} was not made, because its work was cancelled")
+        if context.allowance is not None and not (
+            self._kind == "embedder" and is_free(context.embedder.model)
+        ):
+            context.allowance.check()
 
     async def _taken(self) -> AbstractAsyncContextManager[None] | None:
         context = self._context
@@ -136,6 +150,30 @@ class provider_time(AbstractAsyncContextManager[None]):  # noqa: N801 -- reads l
             f"{self._model} gave no answer within {self._seconds:g} s. If that is normal, raise it in "
             "CallSettings."
         )
+
+
+async def together(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """Run `work` so many times at once; the first error cancels the others and is raised as it is.
+
+    But BudgetExhausted is raised when the others have ended: their calls are paid for already.
+    """
+    refused: list[BudgetExhausted] = []
+
+    async def until_refused() -> None:
+        try:
+            await work()
+        except BudgetExhausted as error:
+            refused.append(error)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(until_refused())
+    except BaseExceptionGroup as errors:
+        first = errors.exceptions[0]
+        raise first from first.__cause__
+    if refused:
+        raise refused[0]
 
 
 async def within_deadline(context: Context, waiting: Awaitable[Answer], doing: str) -> Answer:

@@ -82,15 +82,17 @@ async def complete(
     key, ask = request_digest(llm.model, request, salt), partial(_ask, context, llm, request, check)
     while True:
         with context.journal.flights.lead((key,)) as led:
-            if led:
-                found = await _known(context, context.journal, key, request)
-                return (
-                    await _paid(context, context.journal, key, llm, request, ask) if found is None else found
-                )
-        waiting = context.journal.flights.wait(key)
-        await within_deadline(context, waiting, "the same request was under way elsewhere")
-        found = await _known(context, context.journal, key, request)  # None if who led brought nothing back
+            found = await _known(context, context.journal, key, request) if led else None
+            if led and found is None:
+                await context.limits.turn(context.priority)  # many are looked up in one go
+                found = await _paid(context, context.journal, key, llm, request, ask)
+        if found is None:
+            waiting = context.journal.flights.wait(key)
+            await within_deadline(context, waiting, "the same request was under way elsewhere")
+            # None if who led brought nothing back.
+            found = await _known(context, context.journal, key, request)
         if found is not None:
+            await context.limits.turn(context.priority)  # the journal gives many replies in one go
             return found
 
 
@@ -146,20 +148,32 @@ async def _ask(
     context: Context, llm: LLM, request: LLMRequest, check: Check | None
 ) -> tuple[LLMReply, Usage]:
     async def attempt() -> tuple[LLMReply, Usage]:
-        async with (
-            slot(context, "llm"),
-            provider_time(context, context.settings.calls.llm_timeout, llm.model),
-        ):
-            reply = checked_reply(llm.model, await llm.complete(request))
-        usage = await count_usage(context, request, reply)
-        context.meter.add(request.purpose, usage)
-        if is_empty(reply):
-            raise empty_reply(llm.model)
-        if check is not None:
-            check(reply)
+        usage: Usage | None = None
+        async with slot(context, "llm"):
+            async with provider_time(context, context.settings.calls.llm_timeout, llm.model):
+                reply = checked_reply(llm.model, await llm.complete(request))
+            if context.allowance is not None and context.allowance.bounded:  # before the next call may begin
+                usage = await _counted(context, request, reply)
+        if usage is None:
+            usage = await _counted(context, request, reply)
+        try:
+            if is_empty(reply):
+                raise empty_reply(llm.model)
+            if check is not None:
+                check(reply)
+        except InvalidReply:
+            if context.allowance is not None:
+                context.allowance.refused(context, request.purpose, usage)
+            raise
         return reply, usage
 
     return await until_answered(context, attempt)
+
+
+async def _counted(context: Context, request: LLMRequest, reply: LLMReply) -> Usage:
+    usage = await count_usage(context, request, reply)
+    context.meter.add(request.purpose, usage)
+    return usage
 
 
 # ---- the reranker --------------------------------------------------------------------------------------

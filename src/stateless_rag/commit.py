@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.aside import laid_aside, updated_aside
+from stateless_rag.attempts import together
 from stateless_rag.calls import vector_digest
 from stateless_rag.completing import completed
 from stateless_rag.errors import CommitConflict
@@ -412,12 +413,6 @@ async def _descriptions(context: Context, changes: Sequence[Changed[Any, Any]]) 
             change = changes[position]
             described[position] = await summarize(context, change.subject, change.fold.texts)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            # Enough to keep the slots full; as many tasks as summaries would fill the queue of the limits.
-            for _ in range(min(len(long), 2 * context.limits.capacity("llm"))):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        first = errors.exceptions[0]
-        raise first from first.__cause__
+    # Enough to keep the slots full; as many tasks as summaries would fill the queue of the limits.
+    await together(work, min(len(long), 2 * context.limits.capacity("llm")))
     return [text or "" for text in described]

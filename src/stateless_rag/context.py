@@ -15,7 +15,17 @@ from stateless_rag.settings import Settings
 from stateless_rag.types import Event, Usage
 
 if TYPE_CHECKING:
-    from stateless_rag.protocols import LLM, Embedder, Extractor, Journal, Observer, Reranker, Tokenizer
+    from stateless_rag.budgets import Allowance
+    from stateless_rag.protocols import (
+        LLM,
+        Embedder,
+        Extractor,
+        FileReader,
+        Journal,
+        Observer,
+        Reranker,
+        Tokenizer,
+    )
 
 __all__ = ["Clock", "Context", "Meter"]
 
@@ -62,9 +72,9 @@ class Context:
     journal and the meter that are named here. `workspace` is the name under which waiting for limits is
     fair. `deadline` is a reading of `clock.monotonic`. `roles` has the LLMs for some
     kinds of work, `llm` does the rest. `cancelled` is asked when a call's turn has come, and keeps it from being
-    made. `trace_id` names the question that is being answered, `document`
-    the one that is being extracted. `renew_truncated`: what the journal has of replies that the token limit cut off
-    does not count, they are asked for again.
+    made; `allowance`, where there is one, knows whether it may be paid for. `trace_id` names the question that is
+    being answered, `document` the one that is being extracted. `renew_truncated`: what the journal has of
+    replies that the token limit cut off does not count, they are asked for again.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -74,6 +84,7 @@ class Context:
     embedder: Embedder
     reranker: Reranker | None = None
     extractor: Extractor
+    converter: FileReader | None = None
     prompts: Prompts = field(default_factory=Prompts)
     limits: Limits = field(default_factory=Limits)
     journal: Journal | None = None
@@ -84,6 +95,7 @@ class Context:
     priority: Priority = Priority.INGEST
     deadline: float | None = None
     cancelled: Callable[[], bool] | None = None
+    allowance: Allowance | None = None
     trace_id: str | None = None
     document: str | None = None
     renew_truncated: bool = False
@@ -120,6 +132,7 @@ class Context:
 
         optional("tokenizer", tokenizer, provider, members=("name", "count", "offsets"))
         optional("extractor", extractor, provider, members=("generation", "extract"))
+        optional("converter", others.get("converter"), provider, members=("convert",))
         model = None if llm is None else as_llm(llm)
         others_by_role = _by_role(roles or {})
         reads = model is not None or "extract" in others_by_role
@@ -140,7 +153,8 @@ class Context:
 
     def llm_for(self, purpose: str) -> LLM | None:
         """The LLM for requests of a purpose: that of its role, else the one for all."""
-        return self.roles.get("extract" if purpose == "glean" else purpose, self.llm)
+        role = {"glean": "extract", "themes": "summarize"}.get(purpose, purpose)
+        return self.roles.get(role, self.llm)
 
     def model_for(self, purpose: str) -> str:
         """The model that calls of a purpose go to; empty if there is none."""
@@ -163,6 +177,7 @@ class Context:
             "merging",
             "committed",
             "failed",
+            "paused",
             "deleted",
             "finished",
             "embedding",
@@ -172,6 +187,7 @@ class Context:
             "keywords",
             "searching",
             "reranking",
+            "summarizing",
             "answering",
             "retrieved",
             "answered",

@@ -25,13 +25,14 @@ async def counting(tokenizer: Tokenizer, texts: Sequence[str], function: Callabl
 
     At once if they are short, in a thread if they are long or the tokenizer is still to be built.
     """
-    if sum(map(len, texts)) <= _INLINE_CHARACTERS and _is_ready(tokenizer):
+    if sum(map(len, texts)) <= _INLINE_CHARACTERS and _is_ready(tokenizer, texts):
         return function()
     return await asyncio.to_thread(function)
 
 
-def _is_ready(tokenizer: Tokenizer) -> bool:
-    return bool(getattr(tokenizer, "built", True))
+def _is_ready(tokenizer: Tokenizer, texts: Sequence[str]) -> bool:
+    ready = getattr(tokenizer, "is_ready", None)
+    return bool(getattr(tokenizer, "built", True) if ready is None else ready(texts))
 
 
 async def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:

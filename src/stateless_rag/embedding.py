@@ -5,12 +5,11 @@ The part of `stateless_rag.calls` that calls the embedder; import it from there.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from stateless_rag.attempts import provider_time, slot, until_answered, within_deadline
+from stateless_rag.attempts import provider_time, slot, together, until_answered, within_deadline
 from stateless_rag.checks import shown
 from stateless_rag.counting import count_tokens
 from stateless_rag.errors import InvalidReply
@@ -82,7 +81,7 @@ async def embed_into_journal(context: Context, journal: Journal, wanted: Mapping
         for part in slices:
             await _find_or_embed(context, journal, {key: wanted[key] for key in part}, {})
 
-    await _together(work, _SLICES)
+    await together(work, _SLICES)
 
 
 async def _find_or_embed(
@@ -141,11 +140,12 @@ async def _embed(
 
     async def work() -> None:
         for batch in remaining:
+            await context.limits.turn(context.priority)
             vectors, usage = await until_answered(context, partial(attempt, batch))
             await keep(dict(zip(batch, vectors, strict=True)), usage)
 
     # Twice the slots, so that they stay full while batches are kept, and the queue stays short.
-    await _together(work, min(len(batches), 2 * context.limits.capacity("embedder")))
+    await _at_once(work, min(len(batches), 2 * context.limits.capacity("embedder")))
 
 
 async def _batches(context: Context, wanted: Mapping[str, str]) -> list[list[str]]:
@@ -174,16 +174,24 @@ def _bytes(text: str) -> int:
 
 async def _embed_batch(context: Context, texts: Sequence[str], role: Role) -> tuple[Embeddings, Usage]:
     embedder, seconds = context.embedder, context.settings.calls.embed_timeout
-    async with slot(context, "embedder"), provider_time(context, seconds, embedder.model):
-        reply = await embedder.embed(texts, role=role)
+    usage: Usage | None = None
+    async with slot(context, "embedder"):
+        async with provider_time(context, seconds, embedder.model):
+            reply = await embedder.embed(texts, role=role)
+        if context.allowance is not None and context.allowance.bounded:  # before the next call may begin
+            usage = await _counted(context, reply, texts, role)
+    return reply, usage or await _counted(context, reply, texts, role)
+
+
+async def _counted(context: Context, reply: Any, texts: Sequence[str], role: Role) -> Usage:
     if not isinstance(reply, Embeddings):
-        raise InvalidReply(f"{embedder.model} gave {shown(reply)}, which is no Embeddings value.")
+        raise InvalidReply(f"{context.embedder.model} gave {shown(reply)}, which is no Embeddings value.")
     tokens = reply.tokens
     if tokens is None:
         tokens = sum(await count_tokens(context.tokenizer, texts))
     usage = Usage(calls=1, prompt_tokens=tokens)
     context.meter.add("embed" if role == "document" else "embed_query", usage)
-    return reply, usage
+    return usage
 
 
 def _checked(model: str, vectors: Vectors, count: int, dimension: int | None) -> Vectors:
@@ -205,16 +213,6 @@ def _checked(model: str, vectors: Vectors, count: int, dimension: int | None) ->
     return array
 
 
-async def _together(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
-    """Run `work` so many times at once; the first error cancels the others and is raised as it is."""
-    if count == 1:
-        await work()
-        return
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(work())
-    except BaseExceptionGroup as errors:
-        first = errors.exceptions[0]
-        raise first from first.__cause__
+async def _at_once(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """As `together`; one needs no task."""
+    await (work() if count == 1 else together(work, count))

@@ -4,6 +4,7 @@ StatelessRagError
 ├── InvalidInput (ValueError)      a value that the caller gave
 │   ├── InvalidWorkspaceName
 │   └── InvalidDocument
+│       └── UnreadableFile         a file that cannot be made into text; carries `reason`
 ├── StoreError                     the store cannot do what was asked
 │   ├── StoreLocked                another store owns the root
 │   ├── StoreClosed
@@ -17,9 +18,11 @@ StatelessRagError
 │   ├── ProviderUnavailable        connection refused or lost, 5xx
 │   ├── ProviderRejected           4xx: wrong key, model, or request
 │   └── InvalidReply               an answer that cannot be used
+├── BudgetExhausted                what may be spent is spent; carries `retry_after` where it is renewed
 ├── Overloaded                     a bounded queue is full; carries `retry_after` seconds
 ├── WorkCancelled                  `Engine.cancel` stopped it
 ├── StreamAbandoned                nobody read a stream for too long
+├── ServerError                    a server that a client asked: not there, none of ours, or it refuses
 ├── WorkFailed                     some workspaces could not be worked on; carries the reports of the others
 └── DeadlineExceeded (TimeoutError)
 """
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from stateless_rag.types import InsertReport
 
 __all__ = [
+    "BudgetExhausted",
     "CommitConflict",
     "DeadlineExceeded",
     "InvalidDocument",
@@ -46,12 +50,14 @@ __all__ = [
     "ProviderRejected",
     "ProviderTimeout",
     "ProviderUnavailable",
+    "ServerError",
     "StatelessRagError",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
     "StoreLocked",
     "StreamAbandoned",
+    "UnreadableFile",
     "WorkCancelled",
     "WorkFailed",
     "WorkspaceMismatch",
@@ -73,6 +79,19 @@ class InvalidWorkspaceName(InvalidInput):
 
 class InvalidDocument(InvalidInput):
     """A document that cannot be stored: not text, an unusable id, metadata that is not JSON."""
+
+
+class UnreadableFile(InvalidDocument):
+    """A file cannot be made into text; `reason` says in a word why.
+
+    unsupported, mismatch (its contents are not what its name says), empty (no text in it), encrypted, damaged, unsafe,
+    bomb (it would become too much), too_large, too_long (in seconds), crashed, or unavailable (the parser is not
+    installed).
+    """
+
+    def __init__(self, message: str, reason: str = "damaged") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreError(StatelessRagError):
@@ -152,6 +171,17 @@ class InvalidReply(ProviderError):
     retryable = True
 
 
+class BudgetExhausted(StatelessRagError):
+    """What may be spent is spent, so a provider was not called; what was paid for is kept.
+
+    `retry_after` is in how many seconds the budget begins anew, None if it does not.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Overloaded(StatelessRagError):
     """A bounded queue is full. `retry_after` is the number of seconds after which to try again."""
 
@@ -166,6 +196,18 @@ class WorkCancelled(StatelessRagError):
 
 class StreamAbandoned(StatelessRagError):
     """The consumer of a stream asked for nothing for longer than `CallSettings.stream_idle`."""
+
+
+class ServerError(StatelessRagError):
+    """A stateless-rag server could not be asked: it is not reached, is none, or refuses.
+
+    `status` is that of its answer, None where there was none; `retry_after` is in seconds, where it said so.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class WorkFailed(StatelessRagError):

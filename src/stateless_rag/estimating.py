@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from stateless_rag.context import Meter
 from stateless_rag.counting import count_tokens
 from stateless_rag.flights import Flights
 from stateless_rag.ingest.chunks import Chunks
-from stateless_rag.ingest.source import claims_of, groups_of
+from stateless_rag.ingest.source import claims_of, groups_of, require_texts
 from stateless_rag.limits import Limits, Priority
 from stateless_rag.pricing import checked_prices, price_of
 from stateless_rag.protocols import Embeddings, LLMReply, StreamPart
@@ -60,17 +61,27 @@ Result = TypeVar("Result")
 _AT_ONCE = 64
 _ENOUGH = 8  # calls after which the ledger tells more than the ratios do
 _SAMPLE = 64
+_BATCHED = ("extract", "glean")
 
 
 async def estimate_ingest(
-    context: Context, workspace: DuckWorkspace, documents: Documents, prices: Prices | None
+    context: Context,
+    workspace: DuckWorkspace,
+    documents: Documents,
+    prices: Prices | None,
+    *,
+    batch: bool = False,
 ) -> Estimate:
-    """What `insert` of the documents would cost now. Nothing is paid and nothing changes."""
+    """What `insert` of the documents would cost now; with `batch`, if their extraction went in batch files.
+
+    Nothing is paid and nothing changes.
+    """
     prices = None if prices is None else checked_prices(prices)
     rates = await _rates(context, workspace.ledger)
     run = _Run(context, workspace, rates)
     async with aclosing(groups_of(documents)) as groups:
         async for group in groups:
+            require_texts(group)
             await run.take(await asyncio.to_thread(claims_of, group, "estimate"))
     await run.commit()
     usage = rates.scaled(run.meter.totals(), run.journal.read, context.settings.extraction.gleaning)
@@ -83,7 +94,11 @@ async def estimate_ingest(
         embeddings=run.journal.embedded,
         money=None
         if prices is None
-        else sum(price_of(prices, context.model_for(p)).of(used) for p, used in usage.items() if used.calls),
+        else sum(
+            price_of(prices, context.model_for(p)).of(used, batch=batch and p in _BATCHED)
+            for p, used in usage.items()
+            if used.calls
+        ),
         basis=rates.basis,
         notes=() if _is_known(context.extractor) else (_UNKNOWN_EXTRACTOR,),
     )
@@ -311,7 +326,7 @@ class _NoJournal:
 # ---- stand-ins -----------------------------------------------------------------------------------------
 
 
-class _StandIn:
+class _StandIn(ABC):
     """Implements `LLM` under the name of another one; what it says costs what the other's reply would."""
 
     def __init__(self, model: str, context: Context, rates: _Rates) -> None:
@@ -319,9 +334,9 @@ class _StandIn:
         self._tokenizer = context.tokenizer
         self._factor = rates.factor
 
+    @abstractmethod
     async def complete(self, request: LLMRequest) -> LLMReply:
         """Answer at once."""
-        raise NotImplementedError
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[StreamPart]:
         """As `complete`."""

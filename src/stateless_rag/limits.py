@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from stateless_rag.checks import whole
 from stateless_rag.errors import DeadlineExceeded, InvalidInput, Overloaded
+from stateless_rag.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ class Limits:
         bounds = {"llm": llm, "embedder": embedder, "reranker": reranker, "queue": queue}
         for name, value in bounds.items():
             whole(name, value, least=1)
+        self._turns = Turns()
         self._pools = MappingProxyType(
             {
                 "llm": _Pool("llm", llm, queue, clock),
@@ -86,6 +88,15 @@ class Limits:
         Raises `DeadlineExceeded` if it passes before the slot is granted, `Overloaded` if the queue is full.
         """
         return _Slot(self._pool(kind), _Ticket(workspace, priority), deadline, clock)
+
+    async def turn(self, priority: Priority) -> None:
+        """Wait until the event loop has time for the next step of this kind of work.
+
+        A query's steps never wait. Those of ingestion, of all workspaces together, go one in each round of the loop:
+        however many replies come in at once, what else runs on it is not held up for longer than a step takes.
+        """
+        if priority is not Priority.QUERY:
+            await self._turns.take()
 
     def in_use(self, kind: Kind) -> int:
         """How many slots are held now."""

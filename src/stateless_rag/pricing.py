@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.checks import shown
 from stateless_rag.errors import InvalidInput
 from stateless_rag.types import Price
+from stateless_rag.types.costs import price_table
 
 if TYPE_CHECKING:
     from stateless_rag.types import Prices
 
-__all__ = ["checked_prices", "price_of"]
+__all__ = ["checked_prices", "is_free", "price_of"]
 
 _BUILT_IN = "hashing-"
 
 
 def checked_prices(prices: Any) -> Prices:
     """A table of prices: a mapping of names of models to `Price`. Raises InvalidInput."""
-    if not isinstance(prices, Mapping):
-        raise InvalidInput(f"prices is {shown(prices)}; it must map names of models to Price values")
-    for model, price in prices.items():
-        if not isinstance(model, str) or not isinstance(price, Price):
-            raise InvalidInput(
-                f"prices maps {shown(model)} to {shown(price)}; it must map names of models to Price values"
-            )
-    return dict(prices)
+    return price_table("prices", prices)
+
+
+def is_free(model: str) -> bool:
+    """Whether calls of a model cost nothing, because it is built in."""
+    return model.startswith(_BUILT_IN)
 
 
 def price_of(prices: Prices, model: str) -> Price:
@@ -35,7 +32,7 @@ def price_of(prices: Prices, model: str) -> Price:
     Raises InvalidInput if the table has none: money that leaves a model out would be too little.
     """
     price = prices.get(model)
-    if price is None and model.startswith(_BUILT_IN):
+    if price is None and is_free(model):
         return Price(input=0.0)
     price = prices.get("*") if price is None else price
     if price is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stateless_rag.context import Meter
 from stateless_rag.embedding import embed_into_journal, vector_digest
 from stateless_rag.errors import InvalidInput
 from stateless_rag.limits import Priority
@@ -64,7 +63,8 @@ class _Run:
     """One change to another embedder, and what the last look at the workspace has told."""
 
     def __init__(self, context: Context, workspace: Workspace, embedder: Embedder) -> None:
-        self.context = context.derive(embedder=embedder, meter=Meter(), priority=Priority.INGEST)
+        meter = context.meter.another()
+        self.context = context.derive(embedder=embedder, meter=meter, priority=Priority.INGEST)
         self._workspace = workspace
         self._started = context.clock.monotonic()
         self.base = workspace.revision

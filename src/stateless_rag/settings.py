@@ -30,6 +30,7 @@ __all__ = [
     "WALK_PARTS",
     "CallSettings",
     "ChunkSettings",
+    "CommunitySettings",
     "Configuration",
     "ExtractSettings",
     "IngestSettings",
@@ -240,11 +241,15 @@ class QueryOptions:
     rerank) and says so in the result.
     `cache` keeps the LLM's answer in the workspace, and takes it from there when the same prompt is sent again at
     the same revision.
+    Mode themes looks at the `max_communities` communities that weigh most for the question. For those of which no
+    summary is kept it asks the LLM for at most `max_summaries` (by default for all of them, and for none where only
+    the context is wanted) within `max_summary_tokens`, prompts and replies together; the others are shown by their
+    entities, relations and passages.
     `metadata_filter` limits the question to the documents that meet it (`stateless_rag.filters`): nothing that
     others say is found, shown or counted.
     """
 
-    mode: Literal["naive", "local", "global", "hybrid", "walk", "mix", "bypass"] = "mix"
+    mode: Literal["naive", "local", "global", "hybrid", "walk", "mix", "themes", "bypass"] = "mix"
     top_k: int = 40
     chunk_top_k: int = 20
     max_entity_tokens: int = 6000
@@ -252,6 +257,9 @@ class QueryOptions:
     max_total_tokens: int = 30000
     min_similarity: float | None = None
     related_chunks: int = 5
+    max_communities: int = 20
+    max_summaries: int | None = None
+    max_summary_tokens: int = 100_000
     high_level_keywords: tuple[str, ...] = ()
     low_level_keywords: tuple[str, ...] = ()
     history: tuple[tuple[str, str], ...] = ()
@@ -270,6 +278,9 @@ class QueryOptions:
     def __post_init__(self) -> None:
         each_field(self, choice, "mode", among=get_args(Mode))
         each_field(self, whole, "top_k", "chunk_top_k", "max_total_tokens", least=1)
+        each_field(self, whole, "max_communities", least=1, most=1_000)
+        each_field(self, optional, "max_summaries", check=whole)
+        each_field(self, whole, "max_summary_tokens")
         each_field(self, whole, "max_entity_tokens", "max_relation_tokens", "related_chunks")
         each_field(self, optional, "min_similarity", check=number, least=-1.0, most=1.0)
         each_field(self, texts, "high_level_keywords", "low_level_keywords")
@@ -339,6 +350,29 @@ def _weighed(parts: Any) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommunitySettings:
+    """How entities fall into communities, and what a summary of one is made of (docs/retrieval.md).
+
+    Connected parts of more than `max_size` entities are divided by Leiden; the higher the `resolution`, the smaller
+    what they fall into. The same `seed` gives the same communities. `evidence_tokens` is how much of entities,
+    relations and passages one summary is made of, `summary_tokens` how long it may be.
+    """
+
+    resolution: float = 1.0
+    max_size: int = 100
+    seed: int = 0
+    evidence_tokens: int = 3000
+    summary_tokens: int = 400
+
+    def __post_init__(self) -> None:
+        each_field(self, number, "resolution", above=0.0, most=1_000.0)
+        each_field(self, whole, "max_size", least=1, most=1_000_000)
+        each_field(self, whole, "seed", most=2**32 - 1)
+        each_field(self, whole, "evidence_tokens", least=200, most=200_000)
+        each_field(self, whole, "summary_tokens", least=20, most=20_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of an engine."""
 
@@ -349,6 +383,7 @@ class Settings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     query: QueryOptions = field(default_factory=QueryOptions)
     walk: WalkSettings = field(default_factory=WalkSettings)
+    communities: CommunitySettings = field(default_factory=CommunitySettings)
 
     def __post_init__(self) -> None:
         each_field(self, instance, "chunking", kind=ChunkSettings)
@@ -358,6 +393,7 @@ class Settings:
         each_field(self, instance, "ingest", kind=IngestSettings)
         each_field(self, instance, "query", kind=QueryOptions)
         each_field(self, instance, "walk", kind=WalkSettings)
+        each_field(self, instance, "communities", kind=CommunitySettings)
 
 
 def _turns(name: str, value: Any) -> tuple[tuple[str, str], ...]:
@@ -393,8 +429,9 @@ class Configuration:
     """What environment variables say to programs that read them: the command line does, the library does not.
 
     With an `api_key` or a `base_url` an LLM is used, else the built-in parts. `embed_model` is a model of that
-    server, "hashing" for the built-in embedder, or "fastembed:" and a model's name or folder. `environ` is all that
-    was set, for the server, which has settings of its own.
+    server, "hashing" for the built-in embedder, or "fastembed:" and a model's name or folder. `server` is the address
+    of a stateless-rag server to work on, in place of a folder, with a `server_key` if it wants one. `environ` is all
+    that was set, for who serves, which has settings of its own.
     """
 
     root: str = "stateless-rag-data"
@@ -404,6 +441,8 @@ class Configuration:
     llm_model: str = "gpt-5-mini"
     embed_model: str = "text-embedding-3-small"
     llm_calls: int = 16
+    server: str | None = None
+    server_key: str | None = field(default=None, repr=False)
     environ: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), repr=False, compare=False
     )
@@ -418,7 +457,8 @@ def from_env(environ: Mapping[str, str]) -> Configuration:
     """Turn environment variables into a configuration; those that are not set, or empty, leave its defaults.
 
     OPENAI_API_KEY, OPENAI_BASE_URL, STATELESS_RAG_ROOT, STATELESS_RAG_WORKSPACE, STATELESS_RAG_LLM_MODEL,
-    STATELESS_RAG_EMBED_MODEL, STATELESS_RAG_LLM_CALLS (how many at once). Raises InvalidInput for a number
+    STATELESS_RAG_EMBED_MODEL, STATELESS_RAG_LLM_CALLS (how many at once), STATELESS_RAG_SERVER and STATELESS_RAG_KEY
+    (a server to work on, and the key for it). Raises InvalidInput for a number
     that is none.
     """
     names = {
@@ -428,6 +468,8 @@ def from_env(environ: Mapping[str, str]) -> Configuration:
         "base_url": "OPENAI_BASE_URL",
         "llm_model": "STATELESS_RAG_LLM_MODEL",
         "embed_model": "STATELESS_RAG_EMBED_MODEL",
+        "server": "STATELESS_RAG_SERVER",
+        "server_key": "STATELESS_RAG_KEY",
     }
     given: dict[str, Any] = {
         field_: value for field_, name in names.items() if (value := environ.get(name, "").strip())

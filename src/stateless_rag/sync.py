@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from stateless_rag.types import (
         Answer,
         BackupReport,
+        BatchInfo,
+        BatchReport,
+        Budget,
+        BudgetStatus,
         CheckReport,
+        Community,
         CompactReport,
         CostRow,
         CostsBy,
@@ -185,43 +190,54 @@ class Engine:
         """The workspace's last commit."""
         return self._engine.revision
 
-    def insert(self, documents: Documents, *, tracking_id: str | None = None) -> InsertReport:
-        """Take documents in; returns when each is committed or has failed."""
-        return self._runner.run(self._engine.insert(documents, tracking_id=tracking_id))
+    def insert(
+        self, documents: Documents, *, tracking_id: str | None = None, budget: Budget | None = None
+    ) -> InsertReport:
+        """Take documents in; returns when each is committed or has failed, or the budget is used up."""
+        return self._runner.run(self._engine.insert(documents, tracking_id=tracking_id, budget=budget))
 
     def insert_events(
-        self, documents: Documents, *, tracking_id: str | None = None
+        self, documents: Documents, *, tracking_id: str | None = None, budget: Budget | None = None
     ) -> Generator[Event, None, None]:
         """As `insert`, but yields the progress."""
-        return self._runner.iterate(self._engine.insert_events(documents, tracking_id=tracking_id))
+        events = self._engine.insert_events(documents, tracking_id=tracking_id, budget=budget)
+        return self._runner.iterate(events)
 
     def insert_chunks(self, chunks: Iterable[str], **options: Any) -> InsertReport:
         """As `insert`, for one document that the caller has cut."""
         return self._runner.run(self._engine.insert_chunks(chunks, **options))
 
-    def insert_graph(
-        self, graph: Mapping[str, Any], *, document_id: str | None = None, tracking_id: str | None = None
-    ) -> InsertReport:
+    def insert_graph(self, graph: Mapping[str, Any], **options: Any) -> InsertReport:
         """Take in a graph that a program made."""
-        return self._runner.run(
-            self._engine.insert_graph(graph, document_id=document_id, tracking_id=tracking_id)
-        )
+        return self._runner.run(self._engine.insert_graph(graph, **options))
 
     def submit(self, documents: Documents, *, tracking_id: str | None = None) -> str:
         """Make documents durable as pending and return their tracking id."""
         return self._runner.run(self._engine.submit(documents, tracking_id=tracking_id))
 
-    def work(self) -> InsertReport:
-        """Ingest what is pending until nothing is left."""
-        return self._runner.run(self._engine.work(until_empty=True))
+    def work(self, *, budget: Budget | None = None) -> InsertReport:
+        """Ingest what is pending until nothing is left, or the budget is used up."""
+        return self._runner.run(self._engine.work(until_empty=True, budget=budget))
 
-    def resume(self, ids: Collection[str] | str | None = None, *, truncated: bool = False) -> InsertReport:
+    def resume(
+        self,
+        ids: Collection[str] | str | None = None,
+        *,
+        truncated: bool = False,
+        budget: Budget | None = None,
+    ) -> InsertReport:
         """Ingest what is pending or has failed."""
-        return self._runner.run(self._engine.resume(ids, truncated=truncated))
+        return self._runner.run(self._engine.resume(ids, truncated=truncated, budget=budget))
 
-    def retry(self, ids: Collection[str] | str | None = None, *, truncated: bool = False) -> InsertReport:
+    def retry(
+        self,
+        ids: Collection[str] | str | None = None,
+        *,
+        truncated: bool = False,
+        budget: Budget | None = None,
+    ) -> InsertReport:
         """Ingest again what has failed or was cancelled."""
-        return self._runner.run(self._engine.retry(ids, truncated=truncated))
+        return self._runner.run(self._engine.retry(ids, truncated=truncated, budget=budget))
 
     def cancel(
         self, ids: Collection[str] | str | None = None, *, tracking_id: str | None = None
@@ -257,9 +273,11 @@ class Engine:
         """Drop the LLM's replies that are kept."""
         return self._runner.run(self._engine.clear_cache(purposes))
 
-    def reembed(self, embedder: Embedder | Callable[..., Any], *, cut: bool = False) -> ReembedReport:
+    def reembed(
+        self, embedder: Embedder | Callable[..., Any], *, cut: bool = False, budget: Budget | None = None
+    ) -> ReembedReport:
         """Change the workspace to another embedder."""
-        return self._runner.run(self._engine.reembed(embedder, cut=cut))
+        return self._runner.run(self._engine.reembed(embedder, cut=cut, budget=budget))
 
     def upgrade(
         self,
@@ -267,9 +285,12 @@ class Engine:
         *,
         where: Mapping[str, Any] | None = None,
         tracking_id: str | None = None,
+        budget: Budget | None = None,
     ) -> InsertReport:
         """Extract documents again with the extractor, the prompts and the LLM that the engine has now."""
-        return self._runner.run(self._engine.upgrade(ids, where=where, tracking_id=tracking_id))
+        return self._runner.run(
+            self._engine.upgrade(ids, where=where, tracking_id=tracking_id, budget=budget)
+        )
 
     def disable(self, ids: Collection[str] | str) -> EnableReport:
         """Leave documents out of the graph and of every answer, as if they were deleted."""
@@ -341,15 +362,28 @@ class Engine:
         """The aliases."""
         return self._runner.run(self._engine.aliases())
 
-    def query(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Answer:
+    def query(
+        self,
+        question: str,
+        *,
+        options: QueryOptions | None = None,
+        budget: Budget | None = None,
+        **changes: Any,
+    ) -> Answer:
         """Answer a question from the workspace, with references."""
-        return self._runner.run(self._engine.query(question, options=options, **changes))
+        return self._runner.run(self._engine.query(question, options=options, budget=budget, **changes))
 
     def stream(
-        self, question: str, *, options: QueryOptions | None = None, **changes: Any
+        self,
+        question: str,
+        *,
+        options: QueryOptions | None = None,
+        budget: Budget | None = None,
+        **changes: Any,
     ) -> Generator[str | Answer, None, None]:
         """As `query`, but yields the text as it comes, and last the Answer."""
-        return self._runner.iterate(self._engine.stream(question, options=options, **changes))
+        pieces = self._engine.stream(question, options=options, budget=budget, **changes)
+        return self._runner.iterate(pieces)
 
     def retrieve(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Retrieval:
         """What would be found for a question."""
@@ -434,6 +468,16 @@ class Engine:
         """How many entities there are of each type."""
         return self._runner.run(self._engine.type_counts())
 
+    def communities(
+        self, *, level: int | None = 0, resolution: float | None = None, limit: int | None = 100
+    ) -> list[Community]:
+        """Entities that belong together, largest first."""
+        return self._runner.run(self._engine.communities(level=level, resolution=resolution, limit=limit))
+
+    def community(self, id: str, *, resolution: float | None = None) -> Community | None:  # noqa: A002
+        """The community of an id."""
+        return self._runner.run(self._engine.community(id, resolution=resolution))
+
     def graph(self) -> rustworkx.PyGraph[Entity, Relation]:
         """The whole graph, for algorithms of rustworkx."""
         return self._runner.run(self._engine.graph())
@@ -445,9 +489,12 @@ class Engine:
         *,
         include: Collection[ExportKind] | ExportKind | None = None,
         vectors: bool = False,
+        communities: bool = False,
     ) -> ExportReport:
         """Write the graph into a file, or all there is, as JSON Lines."""
-        return self._runner.run(self._engine.export(path, format, include=include, vectors=vectors))
+        return self._runner.run(
+            self._engine.export(path, format, include=include, vectors=vectors, communities=communities)
+        )
 
     def export_rows(
         self, *, include: Collection[ExportKind] | ExportKind | None = None, vectors: bool = False
@@ -459,9 +506,27 @@ class Engine:
         """Bring in a file that `export` has written as JSON Lines."""
         return self._runner.run(self._engine.import_jsonl(path, tracking_id=tracking_id))
 
-    def estimate(self, documents: Documents, *, prices: Prices | None = None) -> Estimate:
+    def estimate(
+        self, documents: Documents, *, prices: Prices | None = None, batch: bool = False
+    ) -> Estimate:
         """What `insert` would cost now."""
-        return self._runner.run(self._engine.estimate(documents, prices=prices))
+        return self._runner.run(self._engine.estimate(documents, prices=prices, batch=batch))
+
+    def submit_batch(self, ids: Collection[str] | str | None = None) -> tuple[BatchInfo, ...]:
+        """Hand over to the provider, in files, what extracting pending documents needs."""
+        return self._runner.run(self._engine.submit_batch(ids))
+
+    def batches(self) -> list[BatchInfo]:
+        """All batches that were submitted."""
+        return self._runner.run(self._engine.batches())
+
+    def collect_batches(self, **options: Any) -> BatchReport:
+        """Keep the replies of batches that have ended."""
+        return self._runner.run(self._engine.collect_batches(**options))
+
+    def cancel_batch(self, batch_id: str, *, forget: bool = False) -> BatchInfo:
+        """Ask the provider to stop a batch."""
+        return self._runner.run(self._engine.cancel_batch(batch_id, forget=forget))
 
     @overload
     def costs(self) -> Mapping[str, Usage]: ...
@@ -479,6 +544,14 @@ class Engine:
     def costs(self, by: Any = None, **options: Any) -> Mapping[str, Usage] | list[CostRow]:
         """What was paid so far in the workspace: usage by purpose, or rows by what is asked for."""
         return self._runner.run(self._engine.costs(by, **options))
+
+    def budget(self) -> BudgetStatus | None:
+        """The budget that is kept with the workspace, and how much of it is spent."""
+        return self._runner.run(self._engine.budget())
+
+    def set_budget(self, budget: Budget | None) -> BudgetStatus | None:
+        """Keep a budget with the workspace, or none."""
+        return self._runner.run(self._engine.set_budget(budget))
 
 
 async def _following(source: AsyncGenerator[Result]) -> Result:

@@ -24,8 +24,10 @@ __all__ = [
     "entity_key",
     "normalize_name",
     "plain_letters",
+    "quotation",
     "relation_key",
     "stable_id",
+    "unquoted",
 ]
 
 KeyPolicy = Literal["casefold", "exact"]
@@ -109,6 +111,34 @@ def plain_letters(text: str) -> str:
     for letter, plain in _LETTERS:
         bare = bare.replace(letter, plain)
     return bare
+
+
+def quotation(text: str) -> str:
+    """A line of text as a quotation, by which a description tells that these are the passage's own words.
+
+    >>> quotation("He called it “Pascal”.")
+    '“He called it ‘Pascal’.”'
+    """
+    inner = text.replace("“", "‘").replace("”", "’")
+    return f"“{inner}”"
+
+
+def unquoted(description: str) -> str:
+    """A description without the lines that are quotations; the last may have been cut before its end.
+
+    >>> unquoted("“She wrote it.”\\nA programmer.\\n“Her work on the")
+    'A programmer.'
+    """
+    if "“" not in description:
+        return description
+    lines = description.split("\n")
+    last = len(lines) - 1
+
+    def quoted(place: int, line: str) -> bool:
+        end = line.find("”")
+        return line.startswith("“") and (end == len(line) - 1 if end >= 0 else place == last)
+
+    return "\n".join(line for place, line in enumerate(lines) if not quoted(place, line))
 
 
 def entity_key(name: str, policy: KeyPolicy = "casefold") -> str:

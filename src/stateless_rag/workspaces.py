@@ -24,6 +24,7 @@ __all__ = ["Workspaces"]
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_PAUSED = 5.0  # seconds between two looks whether a budget that was used up has something again
 _CLOSED = "the pool of workspaces is closed"
 
 
@@ -367,6 +368,7 @@ class _Work:
         self._rounds: dict[str, int] = {}
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._paused: set[str] = set()
 
     async def run(self) -> None:
         try:
@@ -403,8 +405,15 @@ class _Work:
                     self._rounds[name] = self._rounds.get(name, 0) + 1
                     self._running[name] = asyncio.create_task(self._one(name))
 
+    def _rest(self, name: str) -> None:
+        """Leave a workspace alone whose budget is used up: for a while, or until all others are done."""
+        if self._until_empty:
+            self._paused.add(name)
+        else:
+            self._not_before[name] = asyncio.get_running_loop().time() + _PAUSED
+
     async def _has_work(self, name: str) -> bool:
-        if self._until_empty and name in self.errors:
+        if self._until_empty and (name in self.errors or name in self._paused):
             return False
         try:
             return await self._pool.store.waiting(name) > 0
@@ -425,6 +434,8 @@ class _Work:
         except Exception as error:  # noqa: BLE001 -- one workspace's trouble, of whatever kind, is not the others'
             self._failed(name, error)
         else:
+            if report.paused is not None:
+                self._rest(name)
             self.reports[name] = report
             self.errors.pop(name, None)
             self._failures.pop(name, None)

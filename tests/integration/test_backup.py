@@ -63,7 +63,7 @@ def files(folder: Path) -> set[str]:
 
 
 def killed(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, CHILD, *arguments], capture_output=True, timeout=60)
+    return subprocess.run([sys.executable, CHILD, *arguments], capture_output=True, timeout=280)
 
 
 async def fill(engine: Engine) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def opened(root: Path, llm: Any, **options: Any) -> Any:
 
 
 async def until_asked(llm: Gated, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(240):
         while len(llm.asked) < count:  # noqa: ASYNC110 -- what is waited for happens in the engine
             await asyncio.sleep(0.005)
 

@@ -17,6 +17,7 @@ import pytest
 
 from stateless_rag import Document, Engine, ExtractSettings, MergeSettings, Settings, Store
 from stateless_rag.curation_log import CurationLog
+from stateless_rag.errors import ProviderRejected
 from stateless_rag.kinds import entity_row_id
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.names import schema_name
@@ -50,8 +51,11 @@ DOCUMENTS = [
 ]
 
 
+ASIDE = Document("Emmy Noether taught in Erlangen. Emmy Noether met David Hilbert.", id="aside")
 ADA = entity_row_id("ada lovelace")
 TABLES = (
+    "disabled",
+    "coming",
     "documents",
     "chunks",
     "mentions",
@@ -78,6 +82,31 @@ def some_chunks(engine: Engine) -> list[int]:
     return list(map(int, engine._workspace.view.pieces.ids()[:1]))
 
 
+class Unfinished(DeterministicEmbedder):
+    """Another embedder, that gives some vectors and then no more."""
+
+    given = 0
+
+    @property
+    def max_batch(self) -> int:
+        return 4
+
+    async def embed(self, texts: Sequence[str], *, role: Any) -> Any:
+        self.given += 1
+        if self.given > 2:
+            raise ProviderRejected("no more")
+        return await super().embed(texts, role=role)
+
+
+async def contents(engine: Engine) -> dict[str, Any]:
+    """What a workspace holds, documents that are disabled and vectors to come included."""
+    select = engine._workspace._reader.select
+    schema = engine._workspace.schema
+    aside = select(f"SELECT * EXCLUDE (updated_at) FROM {schema}.disabled ORDER BY ALL", [])
+    coming = select(f"SELECT * FROM {schema}.coming ORDER BY ALL", [])
+    return {**await dump(engine), "disabled": aside, "coming": coming}
+
+
 @asynccontextmanager
 async def opened(root: Path, store_settings: StoreSettings | None = None) -> AsyncIterator[Engine]:
     async with Store.open(root, store_settings) as store, Engine.open(store, NAME, **options()) as engine:
@@ -90,8 +119,12 @@ async def filled(root: Path, store_settings: StoreSettings | None = None) -> dic
         assert not report.failed
         await engine.alias("Countess of Lovelace", "Ada Lovelace")
         await engine.edit_entity("London", description="The capital.")
+        await engine.insert(ASIDE)
+        await engine.disable("aside")
+        with pytest.raises(ProviderRejected):
+            await engine.reembed(Unfinished(6))
         await engine.submit([Document("Konrad Zuse built the Z3.", id="later")])
-        return await dump(engine)
+        return await contents(engine)
 
 
 def plant(root: Path, *statements: str) -> None:
@@ -136,6 +169,25 @@ MENDED = [
     ),
     Planted(
         "orphan_mentions", ("INSERT INTO mentions SELECT * REPLACE (77 AS chunk) FROM mentions LIMIT 2",)
+    ),
+    Planted("duplicate_disabled", ("INSERT INTO disabled SELECT * FROM disabled",)),
+    Planted("disabled_too", ("INSERT INTO disabled SELECT * REPLACE ('one' AS id) FROM disabled",)),
+    Planted("disabled_chunks", ("UPDATE disabled SET content = '[]'",)),
+    Planted("disabled_chunks", ("UPDATE disabled SET content = replace(content, '[0, 0,', '[0, 1,')",)),
+    Planted("disabled_chunks", ("UPDATE disabled SET content = '{'",)),
+    Planted("disabled_chunks", ("UPDATE disabled SET chunks = 5",)),
+    Planted("duplicate_coming", ("INSERT INTO coming SELECT * FROM coming LIMIT 2",)),
+    Planted(
+        "bad_coming",
+        (
+            "UPDATE coming SET vector = repeat(['nan'::FLOAT], 6) WHERE digest IN (SELECT min(digest) FROM coming)",
+        ),
+    ),
+    Planted(
+        "long_coming",
+        (
+            "UPDATE coming SET vector = [2,0,0,0,0,0]::FLOAT[6] WHERE digest IN (SELECT max(digest) FROM coming)",
+        ),
     ),
     Planted("orphan_given", ("INSERT INTO given VALUES (12345, '{}')",)),
     Planted("foreign_mentions", ("UPDATE chunks SET generation = 'llm-other' WHERE document_id = 'four'",)),
@@ -256,7 +308,7 @@ class Session:
         return len(self.engine._engine._workspace.select("journaled"))
 
     def dump(self) -> dict[str, Any]:
-        return self.engine._runner.run(dump(self.engine._engine))
+        return self.engine._runner.run(contents(self.engine._engine))
 
     def plant(self, statements: Sequence[str]) -> None:
         workspace = self.engine._engine._workspace
@@ -317,7 +369,13 @@ def test_planted_faults_are_found_and_mended(planted: Sequence[Planted], session
     assert all(fault.repairable for fault in repaired.found), repaired
     assert repaired.left == (), repaired
     assert repaired.lost == (("gone",) if "orphan_chunks" in wanted else ())
-    assert session.dump() == session.wanted
+    found = session.dump()
+    came = {
+        row[0]: row[1] for row in found.pop("coming")
+    }  # what was damaged is embedded again by who goes on
+    assert found == {name: rows for name, rows in session.wanted.items() if name != "coming"}
+    before = {row[0]: row[1] for row in session.wanted["coming"]}
+    assert came.items() <= before.items() and (came == before or any("coming" in kind for kind in wanted))
     answer = engine.query("Who knew Michael Faraday?", mode="walk")
     assert any("Faraday" in passage.text for passage in answer.retrieval.passages)
 
@@ -344,7 +402,7 @@ async def test_a_damaged_workspace_can_be_opened_and_mended(
     async with opened(root) as engine:
         assert planted.kind in kinds((await engine.check(deep=True)).faults)
         assert (await engine.repair()).ok
-        assert await dump(engine) == whole[1]
+        assert await contents(engine) == whole[1]
     async with opened(root) as engine:
         assert (await engine.check(deep=True)).faults == ()
 
@@ -370,6 +428,15 @@ def test_all_faults_at_once(session: Session) -> None:
 # ---- what cannot be mended -----------------------------------------------------------------------------
 
 LOST = [
+    ("disabled_text", ("UPDATE disabled SET text = replace(text, 'met', 'MET')",), "aside"),
+    (
+        "disabled_chunks",
+        (
+            "UPDATE disabled SET content = '[]'",
+            "UPDATE journal SET reply = NULL WHERE reply LIKE '%Noether%'",
+        ),
+        "aside",
+    ),
     ("document_text", ("UPDATE documents SET text = 'x' || text, digest = 'd' WHERE id = 'one'",), "one"),
     (
         "document_chunks",
@@ -403,6 +470,28 @@ async def test_what_was_lost_is_told(kind: str, statements: tuple[str, ...], los
         assert kinds(repaired.left) == {kind}
         # What the advice says helps.
         await engine.delete(lost)
+        assert (await engine.check(deep=True)).faults == ()
+
+
+async def test_metadata_of_what_is_disabled_is_emptied_and_told(root: Path) -> None:
+    plant(root, "UPDATE disabled SET metadata = '{'")
+    async with opened(root) as engine:
+        assert kinds((await engine.check()).faults) == {"disabled_metadata"}
+        report = await engine.repair()
+        assert report.left == () and report.lost == ("aside",)
+        await engine.enable("aside")
+        assert await engine.entity("Emmy Noether") is not None
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["no change has begun", "of another dimension"])
+async def test_vectors_of_no_embedder_are_dropped(begun: bool, root: Path) -> None:
+    async with opened(root) as engine:
+        recorded = {"embedder": "deterministic-6", "dimension": 9, "unit": True} if begun else None
+        await engine._workspace.update_info(lambda info, _: {**info, "reembedding": recorded})
+        assert kinds((await engine.check()).faults) == {"foreign_coming"}
+        report = await engine.repair()
+        assert report.ok and kinds(report.found) == {"foreign_coming"}
+        assert (await engine.reembed(DeterministicEmbedder(6))).changed
         assert (await engine.check(deep=True)).faults == ()
 
 
@@ -481,7 +570,7 @@ async def test_damaged_files_of_vectors(when: str, damage: Callable[[Path], None
             damage(folder)
         assert kinds((await engine.check(deep=True)).faults) == {"segment"}
         assert (await engine.repair()).ok
-        assert await dump(engine) == wanted
+        assert await contents(engine) == wanted
         await engine._workspace.tidy()  # once the files are written again
         assert (await engine.check(deep=True)).faults == ()
         assert list(folder.glob("*.base"))
@@ -562,7 +651,7 @@ async def test_what_is_held_in_memory_is_made_anew(
         damage(engine)
         assert kinds((await engine.check(deep=True)).faults) >= {"view"}
         assert (await engine.repair()).ok
-        assert await dump(engine) == whole[1]
+        assert await contents(engine) == whole[1]
 
 
 async def test_others_work_while_a_workspace_is_repaired(root: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from converting.files import docx, encrypted_pdf, html, pdf
 from integration.command_line import Cli, only_json
 from stateless_rag.cli.files import find_files
 from stateless_rag.errors import InvalidInput
@@ -104,31 +105,48 @@ def test_what_files_are_read(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_unusable_files_are_reported_and_skipped(cli: Cli, corpus: Path) -> None:
     (corpus / "latin.txt").write_bytes("Zürich".encode("latin-1"))
     (corpus / "bom.txt").write_bytes(b"\xef\xbb\xbfPlain text.")
+    (corpus / "binary.txt").write_bytes(b"zeros\0")
     code, out, err = cli("ingest", "corpus")
     assert code == 3
-    assert "6 documents ready" in out
-    assert "latin.txt: not UTF-8 text (byte 1); convert it first" in err
+    assert "7 documents ready" in out
+    assert "binary.txt: a binary file" in err
+
+
+def test_files_of_other_kinds_become_texts(cli: Cli, corpus: Path) -> None:
+    made = {"a.pdf": pdf(), "sub/b.docx": docx(), "sub/c.html": html(), "e.pdf": encrypted_pdf()}
+    for name, content in made.items():
+        (corpus / name).parent.mkdir(exist_ok=True)
+        (corpus / name).write_bytes(content)
+    code, out, err = cli("ingest", "corpus")
+    assert code == 3
+    assert "8 documents ready" in out
+    assert "e.pdf: encrypted; remove its password, and send it again" in err
+    rows = only_json(cli("status", "--json")[1])
+    assert [each["metadata"]["title"] for each in rows["documents"] if each["metadata"]] == ["A title"] * 3
+    code, out, _ = cli("ingest", "corpus/a.pdf", "corpus/sub")
+    assert code == 0
+    assert "3 documents ready (3 unchanged)" in out
 
 
 def test_files_that_are_no_text_are_counted(cli: Cli, corpus: Path) -> None:
-    for name in ("a.pdf", "b.PDF", "image.png", "LICENSE", ".hidden.pdf"):
+    for name in ("a.zip", "b.ZIP", "image.png", "LICENSE", ".hidden.pdf"):
         (corpus / name).write_bytes(b"%PDF-1.7\n")
     os.mkfifo(corpus / "pipe.txt")
     (corpus / "broken.txt").symlink_to("nowhere.txt")
     code, out, err = cli("ingest", "corpus")
     assert code == 0
-    told = "2 .pdf, 1 .png, 1 no regular files, 1 broken links, 1 without a suffix"
+    told = "2 .zip, 1 .png, 1 no regular files, 1 broken links, 1 without a suffix"
     assert err.startswith("passed over 6 files that are not .md, ")
     assert sorted(err.strip().rpartition(": ")[2].split(", ")) == sorted(told.split(", "))
     assert "5 documents ready" in out and "6 files skipped" in out
-    code, out, err = cli("ingest", "corpus", "corpus/a.pdf", "corpus/pipe.txt", "--json")
+    code, out, err = cli("ingest", "corpus", "corpus/a.zip", "corpus/pipe.txt", "--json")
     assert code == 3
     report = only_json(out)
     assert [skipped["reason"] for skipped in report["skipped"]] == [
-        "a PDF file; convert it to text first",
+        "a PDF file by its contents, not what its name says; name it for what it is",
         "no regular file; write its text to one first",
     ]
-    assert report["passed_over"] == {".pdf": 1, ".png": 1, "broken links": 1, "without a suffix": 1}
+    assert report["passed_over"] == {".zip": 1, ".png": 1, "broken links": 1, "without a suffix": 1}
 
 
 def test_an_empty_file_is_told_of(cli: Cli, corpus: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def test_passages_with_their_reasons(asked: Cli, corpus: Path) -> None:
     code, out, _ = asked("explain", QUESTION)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "Mode mix, revision 1"
+    assert re.fullmatch(r"Mode mix, revision [1-9]\d*", lines[0])
     assert lines[1].startswith("Seeds: ")
     assert "1. corpus/ada-lovelace.md, characters 0–" in out
     assert "    evidence: " in out
@@ -31,7 +32,7 @@ def test_passages_with_their_reasons(asked: Cli, corpus: Path) -> None:
     assert "    edges: Ada Lovelace—" in out
     assert "Expected" not in out
     _, local, _ = asked("explain", QUESTION, "--mode", "local")
-    assert local.startswith("Mode local, revision 1; keywords: Ada Lovelace, ")
+    assert re.match(r"Mode local, revision \d+; keywords: Ada Lovelace, ", local)
 
 
 @pytest.mark.parametrize(
@@ -85,5 +86,5 @@ def test_query_tells_its_trace_if_wanted(asked: Cli, stream: tuple[str, ...]) ->
         trace = (said["answer"] if stream else said)["retrieval"]["trace"]
         assert (trace is not None) is wanted
         if wanted:
-            assert (trace["revision"], trace["messages"]) == (1, [])
+            assert trace["revision"] >= 1 and trace["messages"] == []
             assert trace["candidates"]

@@ -65,7 +65,7 @@ def is_free(store: Store, name: str = "a") -> bool:
 
 async def removed(store: Store) -> None:
     """Returns when a workspace is on its way out."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while store._residents.get("a") is not None:  # noqa: ASYNC110 -- another thread removes it
             await asyncio.sleep(0.001)
 
@@ -140,7 +140,7 @@ async def test_what_was_queued_is_written_before_the_file_is_closed(store: Store
     await engine.insert(Document(TEXT, id="d"))
     with lane_blocked(engine):
         submitting = asyncio.create_task(engine.submit(Document("Alan Turing.", id="e")))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while not engine._workspace.database._queue:  # noqa: ASYNC110 -- nobody tells
                 await asyncio.sleep(0.001)
         closing = asyncio.create_task(engine.close())
@@ -217,7 +217,7 @@ async def test_openings_that_come_to_nothing_leave_nothing(store: Store) -> None
             await opened.close()
     assert (await store.describe("a")).chunks == 1
     await store.create("b")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while not is_free(store):  # noqa: ASYNC110 -- the store's own thread takes back what was cancelled
             await asyncio.sleep(0.001)
 

@@ -16,6 +16,7 @@ import pytest
 
 from integration.command_line import Cli
 from integration.folders import Doc, Piece, lightrag_folder
+from stateless_rag.testing import FakeOpenAIServer
 
 PROJECT = Path(__file__).parents[2]
 PAGES = (
@@ -60,7 +61,7 @@ def test_python_blocks_run(page: str, tmp_path: Path) -> None:
         env={"HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -72,9 +73,11 @@ def test_the_library_example_is_short_and_complete() -> None:
     ast.parse(example)
 
 
-def test_commands_run(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_commands_run(cli: Cli, tmp_path: Path, server: FakeOpenAIServer) -> None:
+    with_key = {"OPENAI_API_KEY": "key", "OPENAI_BASE_URL": server.base_url}
     commands = [
-        line.removeprefix("$ ")
+        (line.removeprefix("$ "), with_key if "stateless-rag batch" in block else {})
         for page in PAGES
         for block in blocks(page, "console")
         for line in block.splitlines()
@@ -88,10 +91,10 @@ def test_commands_run(cli: Cli, tmp_path: Path) -> None:
         shutil.copy(PROJECT / "examples" / "corpus" / name, articles)
     (tmp_path / "examples").symlink_to(PROJECT / "examples")
     (tmp_path / "notes.txt").write_text("Charles Babbage was born in London.", encoding="utf-8")
-    for command in commands:
+    for command, environ in commands:
         program_name, *arguments = shlex.split(command)
         assert program_name == "stateless-rag"
-        code, out, err = cli(*arguments)
+        code, out, err = cli(*arguments, **environ)
         assert code == 0, (command, err)
         assert out
 
@@ -110,7 +113,7 @@ def test_the_wheel_carries_its_data(tmp_path: Path) -> None:
         cwd=PROJECT,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:

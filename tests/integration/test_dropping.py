@@ -60,7 +60,7 @@ async def filled(store: Store) -> Engine:
 
 async def refused(engine: Engine) -> None:
     """Returns when the workspace takes no more work."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while not engine._workspace.dropped:  # noqa: ASYNC110 -- another thread marks it
             await asyncio.sleep(0.001)
 
@@ -73,7 +73,7 @@ async def test_a_read_holds_up_the_drop_of_its_workspace_and_nothing_else(store:
         await refused(engine)
         with pytest.raises(StoreError, match="was dropped"):
             await engine.documents()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             async with Engine.open(store, "b") as other:
                 await other.insert(TEXT)
             assert await store.waiting("b") == 0
@@ -100,7 +100,7 @@ async def test_who_is_cancelled_while_the_drop_waits_has_dropped_it(store: Store
             await drop
         slow.end.set()
         await reading
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while await store.names():  # noqa: ASYNC110 -- the store's own thread removes it
                 await asyncio.sleep(0.001)
 
@@ -135,7 +135,7 @@ async def test_a_store_that_is_closed_while_a_drop_waits_tells_it(tmp_path: Path
         drop = asyncio.create_task(store.drop("a"))
         await refused(engine)
         closing = asyncio.create_task(store.close())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while not store._closed:  # noqa: ASYNC110 -- another thread closes it
                 await asyncio.sleep(0.001)
         slow.end.set()

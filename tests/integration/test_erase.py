@@ -126,6 +126,25 @@ async def test_no_byte_is_left(placement: Literal["root", "own"], base_rows: int
         assert await dump(engine) == left
 
 
+@pytest.mark.parametrize("updated", [False, True], ids=["as it was", "updated since"])
+async def test_what_is_disabled_is_erased_too(updated: bool, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with Store.open(root) as store:
+        async with opened(store) as engine:
+            await spread(engine)
+            await engine.disable(SECRET_ID)
+            if updated:
+                await engine.insert(Document(f"Nobody but {CANARY} Brown lives in Paris.", id=SECRET_ID))
+        assert found_in(root)
+        async with opened(store) as engine:
+            report = await engine.delete(SECRET_ID, erase=True)
+            assert report.deleted == (SECRET_ID,)
+            assert found_in(root) == {}
+            assert (await engine.check(deep=True)).faults == ()
+            assert {row.id for row in await engine.documents()} == {"one", "two", "three"}
+    assert found_in(root) == {}
+
+
 async def test_copies_of_an_earlier_format_go_too(tmp_path: Path) -> None:
     root = tmp_path / "root"
     async with opened(root) as engine:

@@ -138,7 +138,7 @@ def test_each_part_left_out_and_weights_fitted_without_the_question(cli: Cli, tm
 
 
 def test_recordings_take_the_llms_place(cli: Cli, small: Path) -> None:
-    command = ("evaluate", str(small), "--modes", "mix,local", "--embedder", "hashing", "--json")
+    command = ("evaluate", str(small), "--modes", "mix", "local", "--embedder", "hashing", "--json")
     code, printed, err = cli(*command, OPENAI_API_KEY="never-used")
     told = only_json(printed)
     assert code == 0
@@ -190,6 +190,8 @@ def test_the_table_for_people(cli: Cli, small: Path, tmp_path: Path) -> None:
             "'nobody', which the corpus does not have",
         ),
         ({}, ["--modes", "mix,quick"], "no mode 'quick'"),
+        ({}, ["--modes", "mix", "quick"], "no mode 'quick'"),
+        ({}, ["mix"], "unexpected argument 'mix'"),
         ({}, ["--folds", "1"], "folds is 1; it must be at least 2 and at most 2"),
         ({}, ["--folds", "3"], "folds is 3"),
         ({}, ["--folds", "-2"], "folds"),

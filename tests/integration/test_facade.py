@@ -22,6 +22,7 @@ from stateless_rag.interop.lightrag import (
     PipelineBackpressureError,
     StorageNotInitializedError,
 )
+from stateless_rag.providers import tokenizer
 from stateless_rag.providers.callables import CallableEmbedder
 from stateless_rag.testing.dump import dump
 from stateless_rag.types import Document, Status
@@ -336,7 +337,7 @@ async def test_five_instances_insert_at_once(tmp_path: Path) -> None:
     rags = [open_rag(tmp_path, functions, workspace=f"w{n}") for n in range(5)]
     texts = [f"Name{n} met Ada Lovelace." for n in range(6)]
     assert {rag.llm_model_max_async for rag in rags} == {4}
-    async with asyncio.timeout(60):  # for ever, if they waited for each other
+    async with asyncio.timeout(240):  # for ever, if they waited for each other
         await asyncio.gather(*(rag.ainsert(texts) for rag in rags))
     for rag in rags:
         assert (await rag.get_processing_status())["processed"] == len(texts)
@@ -391,6 +392,30 @@ async def test_five_at_once_take_a_third_of_the_time_of_five_in_turn(tmp_path: P
         clock.cancel()
         ticks.append(functions.ticks)
     assert 3 * ticks[0] <= ticks[1], ticks
+
+
+async def test_five_small_inserts_build_no_table_of_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = dict.fromkeys(("_load", "_build"), 0)
+
+    def counted(name: str) -> Any:
+        make = getattr(tokenizer, name)
+
+        def counting(*arguments: Any) -> Any:
+            made[name] += 1
+            return make(*arguments)
+
+        return counting
+
+    for name in made:
+        monkeypatch.setattr(tokenizer, name, counted(name))
+    rags = [open_rag(tmp_path, workspace=f"w{n}") for n in range(5)]
+    await asyncio.gather(*(rag.ainsert([TEXT, OTHER, "“Zoë” naïvely met 李明 — in Zürich."]) for rag in rags))
+    for rag in rags:
+        assert (await rag.get_processing_status())["processed"] == 3
+        await rag.finalize_storages()
+    assert made == {"_load": 5, "_build": 0}
 
 
 async def test_facade_and_engine_agree(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ async def test_an_update_that_fails_leaves_the_old_version_answering(tmp_path: P
 async def test_two_inserts_of_what_fails_both_end(tmp_path: Path) -> None:
     switch = Switch(ServerError(500), CHAT, "Broken Bob")
     async with engine_with(tmp_path / "root", switch) as (engine, _):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             await asyncio.gather(*(engine.insert(DOCUMENTS) for _ in range(4)))
         assert {row.id: row.status for row in await engine.documents()} == {
             "broken": Status.FAILED,

@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parent / "children" / "full_disk.py"
 @pytest.mark.parametrize("placement", ["root", "own"])
 async def test_a_file_that_may_not_grow(tmp_path: Path, placement: str) -> None:
     command = [sys.executable, str(SCRIPT), str(tmp_path), placement]
-    run = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
+    run = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=280)
     said = run.stdout.splitlines()
     assert said and said[0].startswith("failed "), run.stdout + run.stderr
     _, done, message = said[0].split(" ", 2)

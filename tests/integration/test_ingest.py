@@ -65,7 +65,7 @@ class Source:
 
     async def read(self, count: int) -> AsyncGenerator[Document]:
         try:
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(240), asyncio.TaskGroup() as group:
                 group.create_task(asyncio.sleep(0))
                 token = PLACE.set("inside")
                 for document in documents(count):
@@ -124,7 +124,7 @@ async def test_what_a_source_gave_before_it_broke_is_pending(
 async def test_a_source_that_is_cancelled_from_within_does_not_hang(tmp_path: Path) -> None:
     async with engine(tmp_path) as opened:
         with pytest.raises(asyncio.CancelledError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 await opened.insert(Source(error=asyncio.CancelledError()).read(3))
 
 

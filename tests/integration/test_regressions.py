@@ -103,7 +103,7 @@ async def test_documents_of_a_slow_source_are_not_held_back(tmp_path: Path) -> N
             yield Document("Carol met Dave.", id="second")
 
         insert = asyncio.create_task(engine.insert(source()))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while await engine.document("first") is None:  # noqa: ASYNC110 -- nothing tells of a commit from outside
                 await asyncio.sleep(0.01)
         more.set()

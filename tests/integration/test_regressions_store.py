@@ -128,7 +128,7 @@ async def test_a_slow_read_of_a_closed_workspace_holds_up_no_other(tmp_path: Pat
             await asyncio.to_thread(reads.wait, 60)
             closing = asyncio.create_task(engine.close())
             await asyncio.wait({closing}, timeout=0.1)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(240):
                 async with Engine.open(store, "b") as other:
                     await other.insert(TEXT)
                 assert await store.waiting("b") == 0
@@ -158,7 +158,7 @@ async def test_compactions_leave_the_reading_threads_to_questions(
             for engine in engines:
                 await engine.insert(many)
             assert await asyncio.to_thread(begun.wait, 60)
-            async with asyncio.timeout(30), Engine.open(store, "q") as other:
+            async with asyncio.timeout(240), Engine.open(store, "q") as other:
                 await other.insert(TEXT)
                 assert (await other.retrieve("Ada Lovelace", min_similarity=-1.0)).passages
             gate.set()

@@ -91,7 +91,7 @@ async def test_this_process_is_told_that_another_holds_the_root(tmp_path: Path) 
         with pytest.raises(StoreLocked, match=f"process {process.pid} on") as refusal:
             await Store.open(tmp_path)
         assert f"process {process.pid} on" in refusal.value.holder
-        process.communicate("", timeout=30)
+        process.communicate("", timeout=280)
     async with Store.open(tmp_path) as store:
         assert list(await store.names()) == ["held"]
 
@@ -114,7 +114,7 @@ async def test_a_fork_is_refused_and_harms_nothing(tmp_path: Path, leave: str) -
         assert line(process) == "still locked"
         with pytest.raises(StoreLocked, match=f"process {process.pid} "):
             await Store.open(tmp_path)
-        process.communicate("\n", timeout=30)
+        process.communicate("\n", timeout=280)
         assert process.returncode == 0
     async with Store.open(tmp_path) as store:
         held = await dump(await engine_on(store))

@@ -27,21 +27,22 @@ SUMMARISING = Settings(
 )
 
 
-@pytest.fixture(scope="module")
-def encoding() -> Any:
-    return module._build()
-
-
-@pytest.fixture
-def builds(monkeypatch: pytest.MonkeyPatch, encoding: Any) -> Iterator[list[threading.Thread]]:
-    """The threads in which a tokenizer was built."""
+@pytest.fixture(params=["_load", "_build"])
+def builds(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[list[threading.Thread]]:
+    """The threads in which a tokenizer read its ranks, or built tiktoken's encoding, which all texts need then."""
     built: list[threading.Thread] = []
+    build = getattr(module, request.param)
 
-    def build() -> Any:
+    def building(*arguments: Any) -> Any:
         built.append(threading.current_thread())
-        return encoding
+        return build(*arguments)
 
-    monkeypatch.setattr(module, "_build", build)
+    monkeypatch.setattr(module, request.param, building)
+    if request.param == "_build":
+        monkeypatch.setattr(module, "_IN_PYTHON", 0)
+        monkeypatch.setattr(module, "_on_a_loop", lambda: False)  # the callers alone keep it off the loop
     yield built
 
 

@@ -168,7 +168,7 @@ async def test_an_insert_that_is_cancelled_anywhere_can_be_resumed(
             await asyncio.gather(insert, return_exceptions=True)
             workspace = await store.workspace("default")
             assert workspace.claimed == 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             await engine.resume()
             await engine.insert(DOCUMENTS)
         assert (await engine.resume()).documents == ()
@@ -196,7 +196,7 @@ async def _opened(root: Path) -> Store:
 
 
 async def _opened_when_free(root: Path) -> Store:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(240):
         while True:
             try:
                 return await Store.open(root)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import uvicorn
 from stateless_rag.server import ServerSettings, create_app
 from stateless_rag.testing import DeterministicLLM
 
-__all__ = ["GRAPH", "engine_options", "graph_of", "listening", "running", "settled"]
+__all__ = ["GRAPH", "engine_options", "graph_of", "listening", "running", "served", "settled"]
 
 
 def graph_of(name: str) -> dict[str, Any]:
@@ -84,11 +85,27 @@ async def listening(root: Path, options: Any = engine_options, **settings: Any) 
             await task
 
 
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The address of an application behind a socket, in a thread of its own."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()  # so that who connects before the server is ready waits for it
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 async def settled(
     client: httpx2.AsyncClient, tracking_id: str, headers: Mapping[str, str] | None = None
 ) -> list[Any]:
     """The documents of a tracking id, when all are settled."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while True:
             answer = await client.get(f"/documents/track_status/{tracking_id}", headers=headers)
             documents: list[Any] = answer.json()["documents"]

@@ -121,7 +121,7 @@ async def test_files_are_uploaded_and_others_refused(tmp_path: Path) -> None:
             ("a.txt", b"\xff\xfe\x00"),
             (" a.txt", b"x"),
         ]
-        for name, body in [*refused, ("a.[what].txt", b"x"), ("a.pdf", b"%PDF-1.7")]:
+        for name, body in [*refused, ("a.[what].txt", b"x"), ("a.pdf", b"no PDF at all")]:
             answer = await client.post("/documents/upload", files={"file": (name, body)})
             assert answer.status_code == 400, (name, answer.text)
         large = await client.post("/documents/upload", files={"file": ("a.txt", b"x" * 1001)})

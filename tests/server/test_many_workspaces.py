@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from server.serving import running
 
 if TYPE_CHECKING:
     import httpx2
-    import pytest
 
 PROJECTS = "/api/v1/projects"
 
@@ -72,3 +74,102 @@ async def test_who_waited_for_room_in_vain_is_told_when_to_come_again(
         assert told.levelname == "WARNING"
         answer = await client.get(f"{PROJECTS}/other/documents")
         assert answer.status_code == 200
+
+
+@dataclass
+class Tenant:
+    """Who works on one workspace, and the model of it: the documents that must be there, by id."""
+
+    client: httpx2.AsyncClient
+    name: str
+    chance: random.Random
+    held: dict[str, str] = field(default_factory=dict)
+    made: int = 0
+
+    async def live(self, steps: int) -> None:
+        """Change and ask at random. What was accepted is in the model, whether or not it is taken in yet."""
+        for _ in range(steps):
+            await self.chance.choices((self.insert, self.replace, self.delete, self.ask), (4, 2, 2, 3))[0]()
+
+    async def insert(self) -> None:
+        self.made += 1
+        await self.put(f"d{self.made}", f"Engine{self.made}")
+
+    async def replace(self) -> None:
+        if self.held:
+            self.made += 1
+            await self.put(self.chance.choice(sorted(self.held)), f"Engine{self.made}")
+
+    async def put(self, id_: str, engine: str) -> None:
+        text = f"The {engine} of {self.name} was built in Manchester."
+        body = {"documents": [{"text": text, "id": id_}]}
+        assert (await self.client.post(f"{PROJECTS}/{self.name}/documents", json=body)).status_code == 202
+        self.held[id_] = text
+
+    async def delete(self) -> None:
+        if self.held:
+            id_ = self.chance.choice(sorted(self.held))
+            answer = await self.client.delete(f"{PROJECTS}/{self.name}/documents/{id_}")
+            assert (answer.status_code, answer.json()["deleted"]) == (200, [id_])
+            del self.held[id_]
+
+    async def ask(self) -> None:
+        body = {"question": f"Which engine of {self.name} was built?", "options": {"mode": "mix"}}
+        answer = await self.client.post(f"{PROJECTS}/{self.name}/retrieve", json=body)
+        assert answer.status_code == (200 if self.made else 404)
+        strange = [
+            p["text"] for p in answer.json().get("passages", ()) if f"of {self.name} " not in p["text"]
+        ]
+        assert strange == []
+
+    async def agrees(self) -> None:
+        """The workspace is what the model says, in the store, in the graph, and for who asks."""
+        page = (await self.client.get(f"{PROJECTS}/{self.name}/documents?limit=100")).json()
+        assert page["counts"] == ({"processed": len(self.held)} if self.held else {})
+        assert {each["id"] for each in page["documents"]} == set(self.held)
+        for id_, text in self.held.items():
+            shown = await self.client.get(f"{PROJECTS}/{self.name}/documents/{id_}?contents=true")
+            assert shown.json()["text"] == text
+        labels = (await self.client.get(f"/w/{self.name}/graph/label/list")).json()
+        engines = {text.split()[1] for text in self.held.values()}
+        assert {label for label in labels if label.startswith("Engine")} == engines
+        if self.made:
+            await self.ask()
+
+
+@pytest.mark.parametrize(
+    ("workspaces", "steps", "most_open"),
+    [
+        pytest.param(8, 4, 3, id="few"),
+        pytest.param(200, 20, 8, id="two hundred", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
+)
+async def test_random_changes_in_many_workspaces_agree_with_a_model(
+    tmp_path: Path, workspaces: int, steps: int, most_open: int
+) -> None:
+    settings = {"max_open": most_open, "max_idle": 0.05, "max_wait": 3600, "create_on_write": True}
+    async with running(tmp_path, llm=False, **settings) as client:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        tenants = [Tenant(client, f"w{number:03}", random.Random(number)) for number in range(workspaces)]
+        for tenant in tenants:
+            await tenant.insert()
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, len(service.leases.pool.opened))
+                await asyncio.sleep(0.01)
+
+        watching = asyncio.create_task(watch())
+        await asyncio.gather(*(tenant.live(steps) for tenant in tenants))
+        for tenant in tenants:
+            await service.ingestion.idle(tenant.name)
+            await tenant.agrees()
+        watching.cancel()
+        assert 0 < most <= most_open
+        assert all(each.leases == 0 for each in service.leases.pool.usage())
+    async with running(tmp_path, llm=False, **settings) as client:  # and in the next process
+        for tenant in tenants:
+            tenant.client = client
+            await tenant.agrees()

@@ -27,7 +27,7 @@ TWO = {
 
 
 async def done(client: httpx2.AsyncClient, project: str, tracking_id: str) -> list[Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while True:
             page = (await client.get(f"{PROJECTS}/{project}/documents?tracking_id={tracking_id}")).json()
             if page["documents"] and all(

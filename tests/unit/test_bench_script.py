@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.script.compare import compared
+from bench.script.five import Taken, measure, table
 from bench.script.script import MODES, play
 
 
@@ -72,3 +73,17 @@ def test_what_is_the_same_up_to_the_case_of_names(seen: Mapping[str, Any]) -> No
 )
 def test_what_differs_is_told(seen: Mapping[str, Any], step: str, value: Any, differs: set[str]) -> None:
     assert {row.what for row in compared(seen, {**seen, step: value}) if not row.same} == differs
+
+
+async def test_five_at_once_and_in_turn_do_the_same_work(tmp_path: Path) -> None:
+    texts = ["Ada Lovelace wrote notes on the Analytical Engine."]
+    taken = [await measure(tmp_path / str(n), texts, at_once=bool(n), latency=0.0) for n in range(2)]
+    assert taken[0].calls == taken[1].calls == 5 * 2  # a first pass and one gleaning
+    assert all(each.wall > 0 for each in taken)
+
+
+def test_the_table_of_five_tells_medians() -> None:
+    pairs = [
+        (Taken(wall, 1.0, 10), Taken(1.0, cpu, 10)) for wall, cpu in ((2.0, 1.0), (4.0, 1.5), (5.0, 9.0))
+    ]
+    assert table({6: pairs}).splitlines()[2] == "| 6 | 10 | 4.00 | 1.00 | 0.25 | 0.30 |"

@@ -42,8 +42,8 @@ DATASET = Dataset(name="small", corpus=CORPUS, questions=QUESTIONS)
 # ---- modes and keywords --------------------------------------------------------------------------------
 
 
-def test_all_modes_but_bypass_unless_some_are_named() -> None:
-    assert set(chosen_modes()) == set(get_args(Mode)) - {"bypass"}
+def test_all_modes_that_rank_passages_unless_some_are_named() -> None:
+    assert set(chosen_modes()) == set(get_args(Mode)) - {"bypass", "themes"}
     assert chosen_modes(["mix", "naive"]) == ("naive", "mix")
     assert chosen_modes(["dense", "mix"]) == ("mix",)
     assert chosen_modes(["bm25"]) == ()

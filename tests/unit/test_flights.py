@@ -102,7 +102,7 @@ async def test_a_flight_that_landed_between_being_found_and_waited_for_does_not_
                 return found
 
         flights._flights = Landing(flights._flights)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(240):
             await flights.wait("d")
     assert len(flights) == 0
 

@@ -174,6 +174,6 @@ def test_importing_starts_no_thread() -> None:
         "print(*(thread.name for thread in threading.enumerate()))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, timeout=280, capture_output=True, text=True
     )
     assert done.stdout == "MainThread\n"

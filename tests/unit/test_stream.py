@@ -86,7 +86,7 @@ async def test_a_stream_holds_no_slot_between_attempts() -> None:
 
     llm = Model([ProviderUnavailable("1"), ProviderUnavailable("2"), "text"])
     context = make(llm=llm, clock=Clock(sleep=sleep), limits=Limits(llm=1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(240):
         await read(context)
     assert held == [0, 0]
 
@@ -152,7 +152,7 @@ IDLE = replace(QUICK, stream_idle=0.02)
 async def let_go(context: Context) -> None:
     """Wait until the only slot is free."""
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(240),
         context.limits.slot("llm", workspace="another", priority=Priority.QUERY),
     ):
         pass

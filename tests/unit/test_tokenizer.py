@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-import lzma
+import asyncio
+import hashlib
 import threading
+import unicodedata
+import zlib
 from importlib.resources import files
 
 import numpy as np
 import pytest
+import regex  # type: ignore[import-untyped]
+import tiktoken
 import tiktoken_ext.openai_public  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +18,9 @@ from hypothesis import strategies as st
 from stateless_rag.errors import StatelessRagError
 from stateless_rag.protocols import Tokenizer
 from stateless_rag.providers import tokenizer as module
-from stateless_rag.providers.tokenizer import O200kTokenizer, read_ranks
+from stateless_rag.providers.pieces import PATTERN, PieceEncoder, is_known
+from stateless_rag.providers.ranks import Ranks, pack_ranks, read_ranks
+from stateless_rag.providers.tokenizer import O200kTokenizer
 
 NASTY = st.text(
     st.sampled_from(
@@ -30,19 +37,38 @@ NASTY = st.text(
             "\u00a0",
             "\u200b",
             "\ud800",
+            *"sTVEReſʰǅжЖ漢ไ٣½Ⅷ",
+            "\x0b",
+            "\x1c",
+            "\x85",
+            "\u2028",
         ]
     ),
     max_size=60,
 )
+TIKTOKEN_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> O200kTokenizer:
-    return O200kTokenizer()
+    """One that has built tiktoken's encoding."""
+    built = O200kTokenizer()
+    built._encoding()
+    return built
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Ranks:
+    return read_ranks(packed())
+
+
+@pytest.fixture(scope="module")
+def early(ranks: Ranks) -> PieceEncoder:
+    return PieceEncoder(ranks)
 
 
 def packed() -> bytes:
-    return (files("stateless_rag.providers") / "encodings" / "o200k_base.tiktoken.xz").read_bytes()
+    return (files("stateless_rag.providers") / "encodings" / "o200k_base.ranks.zz").read_bytes()
 
 
 def test_is_a_tokenizer(tokenizer: O200kTokenizer) -> None:
@@ -66,7 +92,7 @@ def test_pattern_and_special_tokens_are_those_of_tiktoken(
     monkeypatch.setattr(tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
     official = tiktoken_ext.openai_public.o200k_base()
     encoding, _ = tokenizer._encoding()
-    assert encoding._pat_str == official["pat_str"]
+    assert encoding._pat_str == official["pat_str"] == PATTERN
     assert encoding._special_tokens == official["special_tokens"]
     assert encoding.n_vocab == 200019
 
@@ -170,15 +196,129 @@ def test_what_is_remembered_of_counts_is_bounded(
     assert len(tokenizer._counts) <= 3
 
 
-def test_is_built_once_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+# ---- in Python, before tiktoken's encoding is built ----------------------------------------------------
+
+
+def same(tokenizer: O200kTokenizer, early: PieceEncoder, text: str) -> bool:
+    encoding, lengths = tokenizer._encoding()
+    expected = lengths[np.array(encoding.encode_ordinary(text), np.int64)].tolist()
+    return early.lengths(text) == expected and early.count(text) == len(expected)
+
+
+@settings(max_examples=300)
+@given(
+    text=NASTY | st.text(st.characters(max_codepoint=126)) | st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_python_gives_the_tokens_of_tiktoken(
+    tokenizer: O200kTokenizer, early: PieceEncoder, text: str
+) -> None:
+    text = text.replace("\ud800", "\ufffd")
+    if is_known(text):
+        assert same(tokenizer, early, text)
+
+
+@pytest.mark.parametrize(
+    "run", ["a", "A", "aB", " ", "\n", ".", "7", "中", "中文", "👩", "\u0301", " \n", "'s", "='"]
+)
+def test_python_joins_long_runs_as_tiktoken_does(
+    tokenizer: O200kTokenizer, early: PieceEncoder, run: str
+) -> None:
+    assert all(same(tokenizer, early, run * length + "x") for length in (2, 7, 33, 128, 1_000))
+
+
+def test_python_gives_the_tokens_of_tiktoken_for_prose(
+    tokenizer: O200kTokenizer, early: PieceEncoder
+) -> None:
+    # Docstrings of the library, of which some are ASCII and some are not.
+    texts = [path.read_text(encoding="utf-8") for path in files("stateless_rag").iterdir() if path.is_file()]
+    assert len(texts) > 20
+    assert all(same(tokenizer, early, text) for text in texts)
+
+
+CLASSES = ("Lu", "Lt", "Lm", "Lo", "M", "Ll", "L", "N")
+
+
+@pytest.fixture(scope="module")
+def characters() -> list[str]:
+    """All characters that Python is to encode, but those for private use."""
+    every = map(chr, [*range(0xD800), *range(0xE000, 0x110000)])
+    known = "".join(
+        each for each in every if unicodedata.category(each) not in {"Cn", "Co"} and is_known(each)
+    )
+    assert len(known) > 140_000
+    return [known[start : start + 20_000] for start in range(0, len(known), 20_000)]
+
+
+@pytest.mark.parametrize("found", [*(rf"\p{{{name}}}" for name in CLASSES), r"\s", "(?i:[sdmtlrev])"])
+def test_tiktoken_classes_every_known_character_alike(found: str, characters: list[str]) -> None:
+    octets = {bytes([number]): number for number in range(256)}
+    encoding = tiktoken.Encoding("classes", pat_str=found, mergeable_ranks=octets, special_tokens={})
+    # What the pattern does not match is left out of the tokens.
+    matched = b"".join(encoding.decode_bytes(encoding.encode_ordinary(part)) for part in characters)
+    assert matched.decode() == "".join(regex.findall(found, "".join(characters)))
+
+
+def test_characters_that_unicode_may_class_anew_are_left_to_tiktoken() -> None:
+    assert is_known("It’s “é” — 中文 👩") and is_known("\x00")
+    assert not is_known("a \u0295") and not is_known("a \u0378")
+
+
+def test_few_texts_build_nothing_and_many_build_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IN_PYTHON", 1_000)
+    own = O200kTokenizer()
+    text = "one two three "
+    assert not own.is_ready([text])
+    counts = []
+    for _ in range(100):
+        counts.append(own.count(text))
+        assert own.is_ready([text]) == (len(counts) != 71)  # the last that fits was the 71st
+        assert (own._built is None) == (len(counts) <= 71)
+    assert set(counts) == {own.count(text)} == {4}
+    assert own._pieces is None is own._ranks  # what is not needed any more is freed
+
+
+@pytest.mark.parametrize("text", ["word " * 300, "a \u0295 b", "a \u0378 b"])
+def test_a_text_that_is_not_for_python_builds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(module, "_IN_PYTHON", 1_000)
+    own = O200kTokenizer()
+    own.count("a")
+    assert own.is_ready(["b"]) and not own.is_ready([text])
+    assert own.count(text) == len(own.offsets(text))
+    assert own._built is not None and own.is_ready([text])
+
+
+async def test_an_event_loop_never_builds_for_what_python_can_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IN_PYTHON", 100)
+    own = O200kTokenizer()
+    text = "one two three " * 50
+    on_the_loop = [own.count(text), own.offsets(text), own.count_lines([text])]
+    assert own._built is None and not own.is_ready([text])
+    aside = await asyncio.to_thread(lambda: [own.count(text), own.offsets(text), own.count_lines([text])])
+    assert own.is_ready([text * 1_000])
+    assert aside == on_the_loop
+
+
+def test_all_that_is_told_is_the_same_before_and_after(tokenizer: O200kTokenizer) -> None:
+    texts = ["", "x 👨‍👩‍👧 世界", "\ud83d lone", "It's 3.14\r\n\n", " \n \t x", "word " * 200]
+    own = O200kTokenizer()
+    for text in texts:
+        assert own.count(text) == tokenizer.count(text)
+        assert own.offsets(text) == tokenizer.offsets(text)
+    lines = [text.replace("\n", " ") for text in texts]
+    assert own.count_lines(lines) == tokenizer.count_lines(lines)
+    assert own._built is None
+
+
+@pytest.mark.parametrize(("what", "text"), [("_load", "one two three"), ("_build", "one two \u0295")])
+def test_is_built_once_by_many_threads(monkeypatch: pytest.MonkeyPatch, what: str, text: str) -> None:
     built = []
-    build = module._build
+    build = getattr(module, what)
 
-    def counting() -> object:
+    def counting(*arguments: object) -> object:
         built.append(threading.get_ident())
-        return build()
+        return build(*arguments)
 
-    monkeypatch.setattr(module, "_build", counting)
+    monkeypatch.setattr(module, what, counting)
     own = O200kTokenizer()
     assert not built  # nothing is built before it is needed
     barrier = threading.Barrier(6)
@@ -186,7 +326,7 @@ def test_is_built_once_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def work() -> None:
         barrier.wait()
-        counts.append(own.count("one two three"))
+        counts.append(own.count(text))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -194,7 +334,10 @@ def test_is_built_once_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert len(built) == 1
-    assert counts == [3] * 6
+    assert len(set(counts)) == 1 and len(counts) == 6
+
+
+# ---- the packed ranks ----------------------------------------------------------------------------------
 
 
 def test_damaged_ranks_are_refused() -> None:
@@ -202,18 +345,45 @@ def test_damaged_ranks_are_refused() -> None:
     with pytest.raises(StatelessRagError, match="cannot be decompressed"):
         read_ranks(data[:-1000])
     with pytest.raises(StatelessRagError, match="cannot be decompressed"):
-        read_ranks(b"not xz at all")
+        read_ranks(b"not zlib at all")
+    octets = bytearray(zlib.decompress(data))
+    octets[-1] ^= 1
     with pytest.raises(StatelessRagError, match="sha256"):
-        read_ranks(lzma.compress(lzma.decompress(data)[:-1] + b"9\n", preset=0))
+        read_ranks(zlib.compress(octets, 1))
 
 
-def test_ranks_are_whole() -> None:
-    ranks = read_ranks(packed())
-    assert sorted(ranks.values()) == list(range(len(ranks))) == list(ranks.values())
+def test_ranks_are_those_that_tiktoken_pins(ranks: Ranks) -> None:
     assert len(ranks) == 199_998
+    text = ranks.tiktoken_file()
+    assert hashlib.sha256(text).hexdigest() == TIKTOKEN_SHA256
+    assert pack_ranks(ranks.table()) == zlib.decompress(packed())
+
+
+def test_ranks_are_found_without_a_table(ranks: Ranks) -> None:
+    table = ranks.table()
+    tokens = [*table][::37]
+    assert [ranks.find(token) for token in tokens] == [table[token] for token in tokens]
+    assert {len(token) for token in table} <= {*range(1, 129)}
+    longest = max(table, key=len)
+    first, last = min(table), max(table)
+    near = [
+        b"",
+        longest + b" ",
+        first + b"\x00",
+        last + b"\xff",
+        b"\xff" * 128,
+        b"\x00" * 3,
+        b"qzqzq",
+        b" Lovelaceish",
+    ]
+    near += [token[:-1] + bytes([token[-1] ^ 0x15]) for token in tokens[::9]]
+    assert [ranks.find(token) for token in near] == [table.get(token) for token in near]
+    lengths = ranks.lengths()
+    assert all(lengths[table[token]] == len(token) for token in tokens)
 
 
 def test_notice_comes_with_the_data() -> None:
     notice = (files("stateless_rag.providers") / "encodings" / "NOTICE").read_text(encoding="utf-8")
     assert "MIT" in notice
-    assert module._SHA256 in notice
+    assert TIKTOKEN_SHA256 in notice
+    assert hashlib.sha256(zlib.decompress(packed())).hexdigest() in notice

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.caring.disabled import mend_disabled
 from stateless_rag.caring.evidence import said_otherwise
 from stateless_rag.caring.folded import Differences, Expected, Stored, compare, expectations, placed
 from stateless_rag.caring.look import Look, Mentions, look
@@ -18,6 +19,7 @@ from stateless_rag.text import relation_key
 from stateless_rag.types import CheckReport, Fault
 
 if TYPE_CHECKING:
+    from stateless_rag.caring.disabled import DisabledFaults
     from stateless_rag.context import Context
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
     from stateless_rag.types import EntityMention, Extraction, RelationMention
@@ -80,11 +82,13 @@ async def checked(
         said_otherwise(quiet, _to_extract(seen) if deep else (), seen.mentions),
     )
     told, untrue = await asyncio.to_thread(_damaged, context, seen, told)
+    await mend_disabled(quiet, seen.disabled)
     false = await _digests_behind(context, workspace, seen, untrue)
     summaries, unverified = await _summaries(quiet, ((entities, seen.entities), (relations, seen.relations)))
     faults = (
         *seen.faults,
         *_document_faults(seen),
+        *_disabled_faults(seen.disabled),
         *_mention_faults(told, places),
         *_reply_faults(untrue),
         *_log_faults(seen),
@@ -234,6 +238,29 @@ def _document_faults(seen: Look) -> list[Fault]:
         told = "the metadata of a document cannot be read"
         advice = "`stateless-rag repair` empties it; then ingest the document again with its metadata"
         faults.append(_fault("document_metadata", "documents", told, found.metadata, advice=advice))
+    return faults
+
+
+def _disabled_faults(found: DisabledFaults) -> list[Fault]:
+    lost, faults = frozenset(found.lost), []
+    for kind, what, ids in (
+        ("disabled_text", "the text of a disabled document is not the one that was ingested", found.texts),
+        (
+            "disabled_chunks",
+            "what is kept of a disabled document's chunks does not fit its text",
+            found.chunks,
+        ),
+    ):
+        mendable = [id_ for id_ in ids if id_ not in lost]
+        gone = [id_ for id_ in ids if id_ in lost]
+        if mendable:
+            faults.append(_fault(kind, "disabled", what, mendable))
+        if gone:
+            faults.append(_fault(kind, "disabled", what, gone, advice=_AGAIN, repairable=False))
+    if found.metadata:
+        told = "the metadata of a disabled document cannot be read"
+        advice = "`stateless-rag repair` empties it; then ingest the document again with its metadata"
+        faults.append(_fault("disabled_metadata", "disabled", told, found.metadata, advice=advice))
     return faults
 
 

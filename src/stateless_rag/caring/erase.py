@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateless_rag.caring.evidence import said_otherwise
 from stateless_rag.caring.replay import replay, replaying
+from stateless_rag.caring.themes import summaries_left
 from stateless_rag.changes import delete_documents
 from stateless_rag.errors import CommitConflict
 from stateless_rag.kinds import Entities, Relations, entity_row_id
@@ -57,7 +58,8 @@ async def erase_documents(context: Context, workspace: DuckWorkspace, ids: Seque
     sleep = context.clock.sleep or asyncio.sleep
     for attempt in range(1, _CONFLICTS + 1):
         try:
-            gone, revision = await _scrub(context, workspace)
+            async with workspace.batches.alone():
+                gone, revision = await _scrub(context, workspace, ids)
         except CommitConflict:
             if attempt == _CONFLICTS:
                 raise
@@ -82,15 +84,17 @@ async def _stop(context: Context, workspace: DuckWorkspace, ids: Sequence[str]) 
         await sleep(_PAUSE)
 
 
-async def _scrub(context: Context, workspace: DuckWorkspace) -> tuple[EraseReport, int]:
+async def _scrub(context: Context, workspace: DuckWorkspace, ids: Sequence[str]) -> tuple[EraseReport, int]:
     now = context.clock.wall()
     left = await workspace.inspect(partial(_left, context))
-    keep = sorted(await _wanted_again(context, workspace, left))
+    wanted = await _wanted_again(context, workspace, left)
+    keep = sorted(wanted | await summaries_left(context, workspace))
     counted: dict[str, Any] = {}
 
     def apply(cursor: Cursor, _: int) -> None:
         has = workspace.dimension is not None
         counted.update(erasing(cursor, workspace.schema, keep, now, has_vectors=has))
+        workspace.batches.erase(cursor, ids)
 
     revision = await workspace.rewrite(left.revision, apply)
     return EraseReport(

@@ -100,6 +100,27 @@ def expectations(
 def _entity(
     context: Context, kind: Entities, log: CurationLog, key: str, fold: EntityFold | None
 ) -> Expected | None:
+    return _expected(context, kind, log, key, fold, name=key, ends=None, present=present_entity)
+
+
+def _relation(
+    context: Context, kind: Relations, log: CurationLog, pair: Pair, fold: RelationFold | None
+) -> Expected | None:
+    name = " — ".join(pair)
+    return _expected(context, kind, log, pair, fold, name=name, ends=pair, present=present_relation)
+
+
+def _expected(
+    context: Context,
+    kind: Any,
+    log: CurationLog,
+    key: Any,
+    fold: Any,
+    *,
+    name: str,
+    ends: Pair | None,
+    present: Callable[..., Any],
+) -> Expected | None:
     by_hand = kind.by_hand(log, key) if log.entries else None
     if (by_hand is not None and by_hand.hidden) or (fold is None and not (by_hand and by_hand.made)):
         return None
@@ -107,33 +128,13 @@ def _entity(
     told = _told(context, by_hand, found.texts)
     return Expected(
         id=kind.row_id(key),
-        name=key,
+        name=name,
         state=kind.dump(found),
         subject="" if told is not None else kind.subject(found, by_hand),
         texts=found.texts,
         told=told,
-        ends=None,
-        show=lambda description: present_entity(found, description, by_hand=by_hand),
-    )
-
-
-def _relation(
-    context: Context, kind: Relations, log: CurationLog, pair: Pair, fold: RelationFold | None
-) -> Expected | None:
-    by_hand = kind.by_hand(log, pair) if log.entries else None
-    if (by_hand is not None and by_hand.hidden) or (fold is None and not (by_hand and by_hand.made)):
-        return None
-    found = kind.empty(pair) if fold is None else fold
-    told = _told(context, by_hand, found.texts)
-    return Expected(
-        id=kind.row_id(pair),
-        name=" — ".join(pair),
-        state=kind.dump(found),
-        subject="" if told is not None else kind.subject(found, by_hand),
-        texts=found.texts,
-        told=told,
-        ends=pair,
-        show=lambda description: present_relation(found, description, by_hand=by_hand),
+        ends=ends,
+        show=lambda description: present(found, description, by_hand=by_hand),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.caring.disabled import DisabledFaults, look_at_disabled
 from stateless_rag.caring.evidence import DocumentFaults, StoredDocument, look_at
 from stateless_rag.caring.folded import Stored
 from stateless_rag.protocols import ChunkRow
@@ -32,7 +33,8 @@ class Look:
 
     `faults` are those that need no knowledge of how rows come about. `placed` has, for the raw keys of mentions, the
     ids of rows that they are stored with. `orphans` are ids of documents that are missing and of which there are
-    chunks, `missing_vectors` digests that rows name, `doubtful` digests of requests that have two replies.
+    chunks, `missing_vectors` digests that rows name, `doubtful` digests of requests that have two
+    replies. `disabled` tells of documents that are laid aside.
     """
 
     revision: int
@@ -52,6 +54,7 @@ class Look:
     orphans: frozenset[str]
     missing_vectors: frozenset[str]
     doubtful: frozenset[str]
+    disabled: DisabledFaults
 
     @property
     def true_aliases(self) -> Mapping[str, str]:
@@ -90,6 +93,7 @@ def look(context: Context, inspection: Inspection, *, views: bool = True) -> Loo
         orphans=frozenset(row[0] for row in select("orphans")),
         missing_vectors=frozenset(row[0] for row in missing),
         doubtful=frozenset(row[0] for row in select("replies_at_odds")),
+        disabled=look_at_disabled(context, inspection.rows("disabled_rows")),
     )
 
 

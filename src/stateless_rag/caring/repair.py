@@ -20,6 +20,7 @@ from stateless_rag.protocols import Change, ChunkRow, EntityRow, RelationRow
 from stateless_rag.stages.embed import chunk_text, entity_text, relation_text
 from stateless_rag.stages.summarize import summarize
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.aside import write_disabled
 from stateless_rag.stores.duckdb.checking import mending
 from stateless_rag.types import Entity, RepairReport
 
@@ -61,6 +62,7 @@ async def repair(context: Context, workspace: DuckWorkspace) -> RepairReport:
         found = await checked(context, workspace, views=False)
     orphans = [id_ for id_ in first.look.orphans if id_ not in found.look.document_ids]
     lost = {*orphans, *found.look.documents.lost, *first.look.documents.metadata}
+    lost |= {*found.look.disabled.lost, *first.look.disabled.metadata}
     return RepairReport(
         workspace=workspace.name,
         revision=found.look.revision,
@@ -100,7 +102,8 @@ def _is_evidence_damaged(found: Checked) -> bool:
         or found.places
         or dict(found.look.aliases) != dict(found.look.true_aliases)
     )
-    return bool(mendable or told or documents.rows or documents.documents or documents.foreign)
+    aside = found.look.disabled.rows
+    return bool(mendable or told or aside or documents.rows or documents.documents or documents.foreign)
 
 
 # ---- the evidence --------------------------------------------------------------------------------------
@@ -122,6 +125,7 @@ def _evidence(context: Context, workspace: DuckWorkspace, found: Checked) -> Cal
         mend(first)
         _write_documents(cursor, workspace, found)
         rows.write_change(cursor, workspace.sql, workspace.schema, change, {}, revision)
+        write_disabled(cursor, workspace.sql, workspace.schema, change)
         # What a chunk says that was missing is no orphan any more.
         mend(kind for kind in kinds if kind not in first)
         _write_places(cursor, workspace, found)
@@ -148,6 +152,7 @@ def _told(context: Context, found: Checked) -> Change:
         base=look.revision,
         moved=moved,
         removed_chunks=tuple(look.documents.foreign),
+        disabled=tuple(look.disabled.rows.values()),
         entity_mentions=tuple((places[m.key, None], m) for e in told.values() for m in e.entities),
         relation_mentions=tuple(
             (places[m.source_key, m.target_key], m) for e in told.values() for m in e.relations

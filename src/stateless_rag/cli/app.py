@@ -9,8 +9,11 @@ from typing import Annotated
 import typer
 
 from stateless_rag import __version__
+from stateless_rag.cli.batch import batch_commands
+from stateless_rag.cli.budgets import budget
 from stateless_rag.cli.caches import clear_cache
 from stateless_rag.cli.caring import backup, check, compact, copy, repair, restore
+from stateless_rag.cli.communities import communities
 from stateless_rag.cli.costs import costs, estimate
 from stateless_rag.cli.curate import curate_commands
 from stateless_rag.cli.documents import delete, status
@@ -59,14 +62,16 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_options)
-    for command in (ingest, query, explain, status, delete, resume, evaluate):
+    for command in (ingest, query, explain, status, delete, resume):
         app.command()(command)
+    app.command(context_settings={"allow_extra_args": True})(evaluate)
     for command in (reembed, upgrade, disable, enable):
         app.command()(command)
-    for command in (estimate, costs):
+    for command in (estimate, costs, budget):
         app.command()(command)
     app.command()(serve)
     app.command()(resolve)
+    app.command()(communities)
     for command in (check, repair, backup, restore, copy, compact):
         app.command()(command)
     app.command("import")(import_folder)
@@ -81,6 +86,7 @@ def build() -> typer.Typer:
     app.add_typer(group, name="workspaces")
     app.add_typer(graph_commands(), name="graph")
     app.add_typer(curate_commands(), name="curate")
+    app.add_typer(batch_commands(), name="batch")
     app.add_typer(settings_commands(), name="settings")
     return app
 

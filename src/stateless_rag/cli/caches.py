@@ -21,6 +21,7 @@ class Purpose(StrEnum):
     SUMMARIZE = "summarize"
     KEYWORDS = "keywords"
     ANSWER = "answer"
+    THEMES = "themes"
 
 
 @placed(providers=False)
@@ -32,12 +33,9 @@ def clear_cache(
 ) -> None:
     """Drop the LLM's replies that are kept. What is in the workspace stays; what is asked again is paid again."""
 
-    async def work() -> int:
-        async with place.store() as store, store.workspace(place.chosen.workspace) as workspace:
-            return await workspace.forget_replies([each.value for each in purpose] if purpose else None)
-
-    place.run(
-        work,
+    purposes = [each.value for each in purpose] if purpose else None
+    place.run_looking(
+        lambda engine: engine.clear_cache(purposes),
         lambda dropped: place.output.text(f"{counted(dropped, 'reply')} dropped."),
         as_json=lambda dropped: {"dropped": dropped},
     )

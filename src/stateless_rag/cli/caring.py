@@ -135,10 +135,9 @@ def restore(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a workspace of a backup. The root is made if there is none; --workspace is not looked at."""
-    from stateless_rag.cli.engines import open_store
 
     async def work() -> WorkspaceInfo:
-        async with open_store(place.chosen, create=True) as store:
+        async with place.store(create=True) as store:
             where = None if placement is None else placement.value
             restored = await store.restore(path, name, placement=where, overwrite=overwrite)  # type: ignore[arg-type]
             return await store.describe(restored)

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from stateless_rag.engine import Engine
     from stateless_rag.types import CostRow, Estimate, Prices
 
-__all__ = ["costs", "estimate"]
+__all__ = ["PriceOption", "costs", "estimate", "prices_given"]
 
 PriceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--price",
-        metavar="MODEL=IN[,OUT]",
-        help="Price of a million tokens read and written; * stands for other models. May be repeated.",
+        metavar="MODEL=IN[,OUT[,BATCH]]",
+        help="Price of a million tokens read and written, and the share of it in batch files (0.5); * stands for other "
+        "models. May be repeated.",
     ),
 ]
 
@@ -35,11 +36,14 @@ PriceOption = Annotated[
 @placed()
 def estimate(
     place: Place,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Text files, and folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders of them.")],
     price: PriceOption = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Money as if the extraction went in batch files.")
+    ] = False,
 ) -> None:
     """Tell what `ingest` of these files would cost now. Nothing is paid, no document is taken in."""
-    prices = _prices(price)
+    prices = prices_given(price)
     skipped: list[Path] = []
 
     def skip(file: Path, why: str) -> None:
@@ -50,7 +54,7 @@ def estimate(
         files = find_files(paths, lambda _: None)
         documents = read_documents(files, skip)
         async with aclosing(documents):
-            return await engine.estimate(documents, prices=prices)
+            return await engine.estimate(documents, prices=prices, batch=batch)
 
     def show(told: Estimate) -> None:
         output = place.output
@@ -80,14 +84,16 @@ def costs(
     place: Place,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", help="purpose (the default), model, document, query or day; may be repeated."),
+        typer.Option(
+            "--by", help="purpose (the default), model, document, query, day or batch; may be repeated."
+        ),
     ] = None,
     since: Annotated[str | None, typer.Option("--since", help="From this date on (UTC).")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Before this date (UTC).")] = None,
     price: PriceOption = None,
 ) -> None:
     """Tell what was paid so far in the workspace."""
-    names, prices = _names(by), _prices(price)
+    names, prices = _names(by), prices_given(price)
 
     async def work(engine: Engine) -> list[CostRow]:
         return await engine.costs(names, since=since, until=until, prices=prices)
@@ -119,17 +125,18 @@ def _names(by: Sequence[str] | None) -> list[CostsBy]:
     return [name for name in known if name in wanted]
 
 
-def _prices(given: Sequence[str] | None) -> Prices | None:
+def prices_given(given: Sequence[str] | None) -> Prices | None:
+    """The table of prices that `--price` says; None if it is not given. Raises InvalidInput."""
     if not given:
         return None
     prices: dict[str, Price] = {}
     for each in given:
         model, _, amounts = each.rpartition("=")
-        read, _, written = amounts.partition(",")
+        read, written, share = (*amounts.split(",", 2), "", "")[:3]
         try:
-            prices[model] = Price(input=float(read), output=float(written or 0.0))
+            prices[model] = Price(input=float(read), output=float(written or 0.0), batch=float(share or 0.5))
         except ValueError as error:
-            raise InvalidInput(f"--price {each!r} is not MODEL=IN or MODEL=IN,OUT: {error}") from error
+            raise InvalidInput(f"--price {each!r} is not MODEL=IN[,OUT[,BATCH]]: {error}") from error
         if not model:
             raise InvalidInput(f"--price {each!r} names no model; * stands for all")
     return prices

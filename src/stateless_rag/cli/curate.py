@@ -246,6 +246,6 @@ def _relation_line(relation: Relation) -> str:
 
 def _row(entry: Curation) -> tuple[str, ...]:
     time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "seconds") if entry.at else ""
-    given = ", ".join(f"{name}: {value}" for name, value in entry.payload.items())
+    given = ", ".join(f"{name}: {value}" for name, value in sorted(entry.payload.items()))
     undone_by = "" if entry.undone_by is None else str(entry.undone_by)
     return str(entry.number), time, entry.kind.replace("_", " "), ", ".join(entry.names), given, undone_by

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stateless_rag.cli.budgets import budget_line
 from stateless_rag.cli.files import source_of
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import counted, short_source, table
@@ -14,7 +15,9 @@ from stateless_rag.types import Status
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
-    from stateless_rag.types import DeleteReport, DocumentStatus, WorkspaceInfo
+    from stateless_rag.types import BudgetStatus, DeleteReport, DocumentStatus, WorkspaceInfo
+
+    _Found = tuple[WorkspaceInfo, list[DocumentStatus], BudgetStatus | None]
 
 __all__ = ["delete", "status"]
 
@@ -25,17 +28,15 @@ def status(
     failed: Annotated[bool, typer.Option("--failed", help="Only documents that failed.")] = False,
 ) -> None:
     """Show every document: where it stands, and what kept which of its chunks."""
-    name, output = place.chosen.workspace, place.output
+    output = place.output
 
-    async def work() -> tuple[WorkspaceInfo, list[DocumentStatus]]:
-        async with place.store() as store:
-            info = await store.describe(name)
-            async with store.workspace(name) as workspace:
-                rows = await workspace.documents()
-        return info, [row for row in rows if not failed or row.status is Status.FAILED]
+    async def work(engine: Engine) -> _Found:
+        info, rows = await engine.describe(), await engine.documents()
+        shown = [row for row in rows if not failed or row.status is Status.FAILED]
+        return info, shown, await engine.budget()
 
-    def show(found: tuple[WorkspaceInfo, list[DocumentStatus]]) -> None:
-        info, rows = found
+    def show(found: _Found) -> None:
+        info, rows, budget = found
         columns = ("STATUS", "ID", "SOURCE", ">CHUNKS", ">CHARACTERS")
         output.out.print(table(*columns, rows=[_row(row) for row in rows]))
         for row in rows:
@@ -46,8 +47,11 @@ def status(
             f"\nWorkspace {info.name}: {counts or 'no documents'}; {counted(info.chunks, 'chunk')}, "
             f"{counted(info.entities, 'entity')}, {counted(info.relations, 'relation')}; embedder {info.embedder}"
         )
+        if budget is not None:
+            output.text(budget_line(budget))
 
-    place.run(work, show, as_json=lambda found: {"workspace": found[0], "documents": found[1]})
+    names = ("workspace", "documents", "budget")
+    place.run_looking(work, show, as_json=lambda found: dict(zip(names, found, strict=True)))
 
 
 @placed()

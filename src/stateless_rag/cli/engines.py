@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stateless_rag.converting import Converter
 from stateless_rag.engine import Engine
 from stateless_rag.errors import InvalidInput, WorkspaceMismatch, WorkspaceNotFound
 from stateless_rag.limits import Limits
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stateless_rag.protocols import LLM, Embedder, Observer
     from stateless_rag.settings import Configuration, StoreSettings
 
-__all__ = ["embedder_for", "llm_for", "named_embedder", "open_engine", "open_store"]
+__all__ = ["embedder_for", "llm_for", "looking_engine", "named_embedder", "open_engine", "open_store"]
 
 _HASHING = re.compile(r"hashing-1-(\d+)")
 
@@ -56,10 +57,12 @@ async def open_engine(
             close = getattr(provider, "close", None)
             if close is not None:
                 stack.push_async_callback(close)
+        converter = await stack.enter_async_context(Converter())
         yield await stack.enter_async_context(
             Engine.open(
                 store,
                 name,
+                converter=converter,
                 llm=llm,
                 models=None if configuration.offline else partial(_served_llm, configuration, stack),
                 embedder=embedder,
@@ -68,6 +71,22 @@ async def open_engine(
                 create=create,
             )
         )
+
+
+@asynccontextmanager
+async def looking_engine(
+    configuration: Configuration, *, observer: Observer | None = None
+) -> AsyncIterator[Engine]:
+    """An engine for what asks no provider, on a workspace that is there; the embedder that it has need not be."""
+    from stateless_rag.providers import AbsentEmbedder
+
+    name = configuration.workspace
+    async with open_store(configuration, create=False) as store:
+        recorded = (await store.describe(name)).embedder
+        embedder = None if recorded is None else AbsentEmbedder(recorded)
+        opening = Engine.open(store, name, embedder=embedder, observer=observer, create=False)
+        async with opening as engine:
+            yield engine
 
 
 def _served_llm(configuration: Configuration, stack: AsyncExitStack, model: str) -> LLM:

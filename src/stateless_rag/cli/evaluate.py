@@ -42,58 +42,69 @@ __all__ = ["evaluate"]
 _COMPARED = "recall@5"
 
 
+_Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="A dataset: corpus.json, questions.json and, if extractions were recorded, openie.json.",
+    ),
+]
+_Modes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--modes",
+        metavar="MODES",
+        help="Modes to compare, with commas or spaces between; all unless given. May be said again.",
+    ),
+]
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder", metavar="PATH_OR_NAME", help="A model of fastembed, its folder, or `hashing`."
+    ),
+]
+_Questions = Annotated[
+    Path | None,
+    typer.Option("--questions", metavar="FILE", help="Another file of questions about the same corpus."),
+]
+_Retrieved = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--retrieved",
+        metavar="FILE",
+        help="A file of rankings to compare with; those of the folder are anyway.",
+    ),
+]
+_Keep = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="DIR", help="Keep the ingested corpus here, for the next run."),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Write results, every question's ranking and a plot here."),
+]
+_Ablate = Annotated[
+    bool, typer.Option("--ablate", help="Ask walk and mix again without each of their parts.")
+]
+_Folds = Annotated[
+    int,
+    typer.Option(
+        "--folds", metavar="N", help="Also ask mix with weights fitted to the other of so many folds."
+    ),
+]
+
+
 def evaluate(
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FOLDER",
-            help="A dataset: corpus.json, questions.json and, if extractions were recorded, openie.json.",
-        ),
-    ],
-    modes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--modes", metavar="MODES", help="Modes to compare, with commas between; all unless given."
-        ),
-    ] = None,
-    embedder: Annotated[
-        str | None,
-        typer.Option(
-            "--embedder", metavar="PATH_OR_NAME", help="A model of fastembed, its folder, or `hashing`."
-        ),
-    ] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option("--questions", metavar="FILE", help="Another file of questions about the same corpus."),
-    ] = None,
-    retrieved: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--retrieved",
-            metavar="FILE",
-            help="A file of rankings to compare with; those of the folder are anyway.",
-        ),
-    ] = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--folder", metavar="DIR", help="Keep the ingested corpus here, for the next run."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", metavar="DIR", help="Write results, every question's ranking and a plot here."
-        ),
-    ] = None,
-    ablate: Annotated[
-        bool, typer.Option("--ablate", help="Ask walk and mix again without each of their parts.")
-    ] = False,
-    folds: Annotated[
-        int,
-        typer.Option(
-            "--folds", metavar="N", help="Also ask mix with weights fitted to the other of so many folds."
-        ),
-    ] = 0,
+    folder: _Folder,
+    modes: _Modes = None,
+    embedder: _Model = None,
+    questions: _Questions = None,
+    retrieved: _Retrieved = None,
+    keep: _Keep = None,
+    out: _Out = None,
+    ablate: _Ablate = False,
+    folds: _Folds = 0,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +113,7 @@ def evaluate(
 
     async def command() -> Exit:
         try:
-            names = chosen_modes([name for part in modes or () for name in part.replace(",", " ").split()])
+            names = chosen_modes(_named(modes or (), context.args))
             dataset = read_dataset(folder, questions)
             wanted = _Wanted(names, _recorded(dataset, folder, retrieved or (), output), ablate, folds)
             model = _embedder(embedder, chosen, output)
@@ -119,6 +130,15 @@ def evaluate(
 
     again = "" if keep is None else " What was ingested is kept; run the same command again."
     execute(output, command, interrupted=f"Interrupted.{again}")
+
+
+def _named(modes: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Modes with commas or spaces between; the shell makes further arguments of those after a space."""
+    if more and (not modes or any(part.startswith("-") for part in more)):
+        raise InvalidInput(
+            f"unexpected argument {more[0]!r}; `stateless-rag evaluate --help` tells what there is"
+        )
+    return [name for part in (*modes, *more) for name in part.replace(",", " ").split()]
 
 
 @dataclass(frozen=True, slots=True)

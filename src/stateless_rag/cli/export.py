@@ -11,11 +11,10 @@ from stateless_rag.cli.ingest import report_costs
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, counted, jsonable, short_source, size, table
 from stateless_rag.cli.running import Place, placed
-from stateless_rag.context import Context
-from stateless_rag.exporting.export import export
 from stateless_rag.types import Status
 
 if TYPE_CHECKING:
+    from stateless_rag.engine import Engine
     from stateless_rag.types import ExportReport, JsonlReport
 
 __all__ = ["export_file", "import_jsonl"]
@@ -36,15 +35,18 @@ def export_file(
         typer.Option("--include", help="entities, relations, documents or chunks; may be given again."),
     ] = None,
     vectors: Annotated[bool, typer.Option("--vectors", help="With vectors (jsonl, csv, parquet).")] = False,
+    communities: Annotated[
+        bool, typer.Option("--communities", help="With the community of each entity (graphml).")
+    ] = False,
 ) -> None:
     """Write the graph into a file; as JSON Lines (.jsonl) all there is, for `import-jsonl`."""
-    name, output = place.chosen.workspace, place.output
+    output = place.output
 
-    async def work() -> ExportReport:
-        async with place.store() as store, store.workspace(name) as opened:
-            # Nothing is asked or embedded: providers that are not there need not be.
-            parts = Context.create(tokenizer=store.tokenizer, workspace=name)
-            return await export(parts, opened, path, format_, include or None, vectors)
+    async def work(engine: Engine) -> ExportReport:
+        chosen: Any = format_, include or None  # checked where it is known what there is
+        return await engine.export(
+            path, chosen[0], include=chosen[1], vectors=vectors, communities=communities
+        )
 
     def show(report: ExportReport) -> None:
         told = ", ".join(f"{count:,} {kind}" for kind, count in report.counts.items())
@@ -57,7 +59,7 @@ def export_file(
                 "them is not in the file (`stateless-rag resume` goes on with them)"
             )
 
-    place.run(work, show, as_json=_with_path)
+    place.run_looking(work, show, as_json=_with_path)
 
 
 @placed()

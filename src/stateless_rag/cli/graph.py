@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag import browsing
 from stateless_rag.browsing import EVERYTHING
 from stateless_rag.cli.ingest import report_costs
 from stateless_rag.cli.options import Exit
@@ -19,7 +18,7 @@ from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from stateless_rag.protocols import Snapshot
+    from stateless_rag.engine import Engine
     from stateless_rag.types import InsertReport, Subgraph
 
 __all__ = ["graph_commands"]
@@ -59,9 +58,9 @@ def _show(
 ) -> None:
     """Show an entity with its relations, and what lies around it."""
 
-    def read(snapshot: Snapshot) -> tuple[Subgraph, list[str]]:
-        found = browsing.subgraph(snapshot, name, depth, limit)
-        return found, [] if found.entities else browsing.search_labels(snapshot, name, 5)
+    async def work(engine: Engine) -> tuple[Subgraph, list[str]]:
+        found = await engine.subgraph(name, depth=depth, limit=limit)
+        return found, [] if found.entities else await engine.search_labels(name, limit=5)
 
     def as_json(found: tuple[Subgraph, list[str]]) -> Any:
         around = found[0]
@@ -80,7 +79,7 @@ def _show(
         place.output.note(f"no entity {name!r}{known}")
         return Exit.NOTHING_FOUND
 
-    place.run_on_snapshot(read, show, as_json=as_json, verdict=verdict)
+    place.run_looking(work, show, as_json=as_json, verdict=verdict)
 
 
 @placed(providers=False)
@@ -98,7 +97,7 @@ def _search(
             place.output.note(f"no name is like {query!r}")
         return Exit.OK if found else Exit.NOTHING_FOUND
 
-    _list(place, lambda snapshot: browsing.search_labels(snapshot, query, limit), verdict)
+    _list(place, lambda engine: engine.search_labels(query, limit=limit), verdict)
 
 
 @placed(providers=False)
@@ -111,10 +110,10 @@ def _labels(
 ) -> None:
     """List names of entities."""
 
-    def read(snapshot: Snapshot) -> list[str]:
-        return browsing.popular_labels(snapshot, limit) if popular else browsing.labels(snapshot)[:limit]
+    async def work(engine: Engine) -> list[str]:
+        return await engine.popular_labels(limit=limit) if popular else (await engine.labels())[:limit]
 
-    _list(place, read, lambda _: Exit.OK)
+    _list(place, work, lambda _: Exit.OK)
 
 
 @placed(providers=False)
@@ -125,17 +124,19 @@ def _types(place: Place) -> None:
         rows = [(name or "–", f"{count:,}") for name, count in found.items()]
         place.output.out.print(table("TYPE", ">ENTITIES", rows=rows))
 
-    place.run_on_snapshot(browsing.type_counts, show, as_json=lambda found: {"types": found})
+    place.run_looking(lambda engine: engine.type_counts(), show, as_json=lambda found: {"types": found})
 
 
-def _list(place: Place, read: Callable[[Snapshot], list[str]], verdict: Callable[[list[str]], Exit]) -> None:
+def _list(
+    place: Place, work: Callable[[Engine], Awaitable[list[str]]], verdict: Callable[[list[str]], Exit]
+) -> None:
     """Print names, one a line."""
 
     def show(names: list[str]) -> None:
         if names:
             place.output.text("\n".join(map(_one_line, names)))
 
-    place.run_on_snapshot(read, show, as_json=lambda names: {"labels": names}, verdict=verdict)
+    place.run_looking(work, show, as_json=lambda names: {"labels": names}, verdict=verdict)
 
 
 def _draw(around: Subgraph, name: str, output: Output) -> None:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stateless_rag.cli.engines import open_engine
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.options import (
+    AsJson,
+    Exit,
+    Offline,
+    Root,
+    Server,
+    Workspace,
+    configuration,
+    execute,
+    require_folder,
+)
 from stateless_rag.cli.output import Output, counted
 from stateless_rag.cli.progress import IngestProgress
 from stateless_rag.errors import InvalidInput, InvalidWorkspaceName
@@ -46,13 +56,16 @@ def import_folder(
         bool, typer.Option("--replace", help="Also replace documents that are there already.")
     ] = False,
     root: Root = None,
+    server: Server = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring in what LightRAG or nano-graphrag has built: documents, chunks, graph and vectors. No LLM is called."""
-    chosen, output = configuration(context, root, workspace, offline=offline), Output(as_json=as_json)
+    chosen = configuration(context, root, workspace, offline=offline, server=server)
+    output = Output(as_json=as_json)
 
     async def command() -> Exit:
+        require_folder(chosen, "import")
         if everything:
             targets = _targets(find_workspaces(folder), mapping or (), chosen.workspace)
             for name, (_, target) in targets.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag.cli.engines import open_engine
+from stateless_rag.cli.budgets import BudgetOption, MoneyOption, budget_given
+from stateless_rag.cli.costs import PriceOption
 from stateless_rag.cli.files import SUFFIXES, find_files, kind_of, read_documents
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, counted, short_source, table
@@ -33,18 +33,22 @@ _KINDS = 6
 @placed()
 def ingest(
     place: Place,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Text files, and folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders of them.")],
+    budget: BudgetOption = None,
+    budget_money: MoneyOption = None,
+    price: PriceOption = None,
 ) -> None:
-    """Take text and Markdown files in; a file that is there already pays for its changed chunks only."""
+    """Take files in: texts, PDF, Office and others; a file that is there already pays for its changed chunks only."""
     output, skipped = place.output, Skipped(place.output)
+    own = budget_given(budget, budget_money, price)
 
     async def work() -> InsertReport:
         files = find_files(paths, skipped.pass_over)
         skipped.tell(len(files))
-        async with open_engine(place.chosen, create=True, note=output.note) as engine:
+        async with place.engine(create=True) as engine:
             documents = read_documents(files, skipped.skip)
             async with aclosing(documents):
-                return await _shown(engine.insert_events(documents), output, len(files))
+                return await _shown(engine.insert_events(documents, budget=own), output, len(files))
 
     again = f"Run the same command again, or `{_resume(place)}` for what was taken in already."
     _tell_run(place, work, skipped, f"Interrupted. What was finished is kept and paid for once. {again}")
@@ -58,17 +62,19 @@ def resume(
         bool,
         typer.Option("--truncated", help="Ask again also where the LLM was cut off by its token limit."),
     ] = False,
+    budget: BudgetOption = None,
+    budget_money: MoneyOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Go on with documents that are pending or failed; only what is missing is paid for."""
+    own = budget_given(budget, budget_money, price)
 
     async def work() -> InsertReport:
         progress = IngestProgress(place.output.err, None, quiet=place.output.as_json)
-        async with open_engine(
-            place.chosen, create=False, note=place.output.note, observer=progress
-        ) as engine:
+        async with place.engine(observer=progress) as engine:
             progress.expect(await _waiting(engine, ids, truncated=truncated))
             with progress:
-                return await engine.resume(ids or None, truncated=truncated)
+                return await engine.resume(ids or None, truncated=truncated, budget=own)
 
     told = f"Interrupted. What was finished is kept; `{_resume(place)}` goes on."
     _tell_run(place, work, Skipped(place.output), told)
@@ -101,7 +107,7 @@ class Skipped:
                 f"{kinds}{more}"
             )
         if not taken:
-            self._output.note(f"There are no text files ({', '.join(SUFFIXES)}) in what was named.")
+            self._output.note(f"There are no files to be read ({', '.join(SUFFIXES)}) in what was named.")
 
 
 async def _waiting(engine: Engine, ids: Sequence[str] | None, *, truncated: bool) -> int:
@@ -135,8 +141,7 @@ async def _shown(events: AsyncGenerator[Event], output: Output, documents: int) 
 
 
 def _resume(place: Place) -> str:
-    where = shlex.join(["--root", place.chosen.root, "--workspace", place.chosen.workspace])
-    return f"stateless-rag resume {where}"
+    return f"stateless-rag resume {place.source.options}"
 
 
 def _tell_run(
@@ -164,7 +169,10 @@ def _tell_run(
                 f"warning: the LLM was cut off by its token limit in {counted(cut, 'chunk')}; what it said until "
                 f"then is kept. `{_resume(place)} --truncated` asks again, `stateless-rag status` lists them"
             )
-        return Exit.SOME_FAILED if report.failed or skipped.files else Exit.OK
+        if report.paused is not None:
+            waiting = counted(report.counts.get(Status.PENDING, 0), "document")
+            place.output.note(f"paused: {report.paused}. {waiting} not done; `{_resume(place)}` goes on")
+        return Exit.SOME_FAILED if report.failed or report.paused or skipped.files else Exit.OK
 
     def show(report: InsertReport) -> None:
         _tell(place, report, skipped)

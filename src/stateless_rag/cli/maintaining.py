@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag.cli.engines import named_embedder, open_store
 from stateless_rag.cli.files import source_of
 from stateless_rag.cli.ingest import report_costs
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, configuration, execute
-from stateless_rag.cli.output import Output, counted
+from stateless_rag.cli.options import Exit
+from stateless_rag.cli.output import counted
 from stateless_rag.cli.progress import RowProgress
 from stateless_rag.cli.running import Place, placed
-from stateless_rag.engine import Engine
 from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from stateless_rag.engine import Engine
     from stateless_rag.types import EnableReport, InsertReport, ReembedReport
 
 __all__ = ["disable", "enable", "reembed", "upgrade"]
@@ -27,8 +25,9 @@ __all__ = ["disable", "enable", "reembed", "upgrade"]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Documents, by id or by their file's path.")]
 
 
+@placed(workspace=False)
 def reembed(
-    context: typer.Context,
+    place: Place,
     name: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace to change.")],
     embedder: Annotated[
         str,
@@ -40,29 +39,19 @@ def reembed(
     cut: Annotated[
         bool, typer.Option("--cut", help="Embed the beginnings of chunks that are too long for the embedder.")
     ] = False,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
 ) -> None:
     """Change a workspace to another embedder: its texts are embedded anew, no LLM is asked.
 
     Interrupted, the same command goes on. The embedder that it has need not be at hand.
     """
-    chosen, output = configuration(context, root, name, offline=offline), Output(as_json=as_json)
-    chosen = replace(chosen, embed_model=embedder)
+    output = place.output
 
-    async def command() -> Exit:
-        wanted = named_embedder(chosen)
-        try:
-            async with open_store(chosen, create=False) as store:
-                report = await _reembed(store, name, wanted, cut=cut, output=output)
-        finally:
-            close = getattr(wanted, "close", None)
-            if close is not None:
-                await close()
-        if as_json:
-            output.json(report)
-        elif report.changed:
+    async def work() -> ReembedReport:
+        with RowProgress(output.err, quiet=output.as_json) as progress:
+            return await place.of(name).source.reembed(embedder, cut=cut, observer=progress)
+
+    def show(report: ReembedReport) -> None:
+        if report.changed:
             output.text(
                 f"Workspace {name} has embedder {report.embedder} now: {counted(report.chunks, 'chunk')}, "
                 f"{counted(report.entities, 'entity')}, {counted(report.relations, 'relation')}; "
@@ -70,19 +59,8 @@ def reembed(
             )
         else:
             output.text(f"Workspace {name} has embedder {report.embedder} already.")
-        return Exit.OK
 
-    execute(output, command, interrupted="Interrupted. What was embedded is kept; the same command goes on.")
-
-
-async def _reembed(store: Any, name: str, wanted: Any, *, cut: bool, output: Output) -> ReembedReport:
-    from stateless_rag.providers import AbsentEmbedder
-
-    recorded = (await store.describe(name)).embedder
-    absent = AbsentEmbedder(recorded or wanted.model)
-    with RowProgress(output.err, quiet=output.as_json) as progress:
-        async with Engine.open(store, name, embedder=absent, observer=progress, create=False) as engine:
-            return await engine.reembed(wanted, cut=cut)
+    place.run(work, show, interrupted="Interrupted. What was embedded is kept; the same command goes on.")
 
 
 @placed()

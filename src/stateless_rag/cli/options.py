@@ -12,10 +12,21 @@ import typer
 
 from stateless_rag.cli.interrupts import raising
 from stateless_rag.cli.output import Output, leave_pipes
-from stateless_rag.errors import InvalidInput, StatelessRagError
+from stateless_rag.errors import InvalidInput, StatelessRagError, StoreLocked
 from stateless_rag.settings import Configuration
 
-__all__ = ["AsJson", "Exit", "Offline", "Root", "Workspace", "configuration", "execute"]
+__all__ = [
+    "AsJson",
+    "Exit",
+    "Key",
+    "Offline",
+    "Root",
+    "Server",
+    "Workspace",
+    "configuration",
+    "execute",
+    "require_folder",
+]
 
 
 class Exit(IntEnum):
@@ -38,19 +49,54 @@ Workspace = Annotated[
     str | None, typer.Option("--workspace", "-w", help="Workspace [STATELESS_RAG_WORKSPACE, else default].")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL", help="Work on a server that runs, not in a folder [STATELESS_RAG_SERVER]."
+    ),
+]
+Key = Annotated[
+    str | None, typer.Option("--key", help="The server's key; better in the environment [STATELESS_RAG_KEY].")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Use no LLM and no server, even with a key set.")]
 
 
 def configuration(
-    context: typer.Context, root: str | None, workspace: str | None = None, *, offline: bool = False
+    context: typer.Context,
+    root: str | None,
+    workspace: str | None = None,
+    *,
+    offline: bool = False,
+    server: str | None = None,
+    key: str | None = None,
 ) -> Configuration:
-    """The configuration from the environment, with what the options say instead."""
+    """The configuration from the environment, with what the options say instead. Raises InvalidInput.
+
+    A folder that is named wins over a server of the environment.
+    """
     found: Configuration = context.obj
+    if server is not None and root is not None:
+        raise InvalidInput("--server and --root do not go together: a server has a root of its own")
     if root is not None:
-        found = replace(found, root=root)
+        found = replace(found, root=root, server=None)
+    if server is not None:
+        found = replace(found, server=server)
+    if key is not None:
+        found = replace(found, server_key=key)
+    if offline and found.server is not None:
+        raise InvalidInput("--offline is for a folder; a server has providers of its own")
     if workspace is not None:
         found = replace(found, workspace=workspace)
     return replace(found, api_key=None, base_url=None) if offline else found
+
+
+def require_folder(chosen: Configuration, command: str) -> None:
+    """Raise InvalidInput where a server is named for what works on a folder only."""
+    if chosen.server is not None:
+        raise InvalidInput(
+            f"{command} works on a folder, not on a server; leave out --server (and STATELESS_RAG_SERVER), or name the "
+            "folder with --root"
+        )
 
 
 def execute(
@@ -66,6 +112,9 @@ def execute(
     except InvalidInput as error:
         output.error(str(error))
         code = Exit.USAGE
+    except StoreLocked as error:
+        output.error(f"{error}; if that is `stateless-rag serve`, say --server and its address")
+        code = Exit.ERROR
     except StatelessRagError as error:
         output.error(str(error))
         code = Exit.ERROR

@@ -86,35 +86,15 @@ class Pace:
         return (self.total - self.done + to_come) / rate
 
 
-class IngestProgress:
-    """Shows events of an ingest: how many chunks are extracted and documents done, how fast, for how long yet.
-
-    `documents` is how many will come, where that is known. With `quiet` nothing is shown but on a terminal.
-    """
+class _Shown:
+    """Bars on a terminal, elsewhere a line now and then; with `quiet` nothing but on a terminal."""
 
     def __init__(
-        self,
-        console: Console,
-        documents: int | None,
-        *,
-        quiet: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        self, console: Console, *columns: ProgressColumn, quiet: bool, clock: Callable[[], float]
     ) -> None:
         self._console = console
         self._lines = not console.is_terminal and not quiet
-        self._bars = Progress(
-            TextColumn("{task.description:>9}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[pace]}", style="dim"),
-            TextColumn("{task.fields[note]}", style="yellow"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._chunk_bar = self._bars.add_task("chunks", total=None, note="", pace="", visible=False)
-        self._document_bar = self._bars.add_task("documents", total=documents, note="", pace="")
-        self._pace = Pace(documents)
-        self._counts = {"committed": 0, "failed": 0, "unchanged": 0}
+        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
         self._clock = clock
         self._told = clock()
 
@@ -130,6 +110,40 @@ class IngestProgress:
     def stop(self) -> None:
         """Leave the bars as they are; a terminal shows those of one progress at a time."""
         self._bars.stop()
+
+    def _tell(self, line: Callable[[], str], now: float) -> None:
+        """Print a line, if it is time for one."""
+        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            self._console.print(line())
+
+
+class IngestProgress(_Shown):
+    """Shows events of an ingest: how many chunks are extracted and documents done, how fast, for how long yet.
+
+    `documents` is how many will come, where that is known.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        documents: int | None,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        columns = (
+            TextColumn("{task.description:>9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="yellow"),
+        )
+        super().__init__(console, *columns, quiet=quiet, clock=clock)
+        self._chunk_bar = self._bars.add_task("chunks", total=None, note="", pace="", visible=False)
+        self._document_bar = self._bars.add_task("documents", total=documents, note="", pace="")
+        self._pace = Pace(documents)
+        self._counts = {"committed": 0, "failed": 0, "unchanged": 0}
 
     def expect(self, documents: int) -> None:
         """Say how many documents will come, once that is known."""
@@ -156,9 +170,7 @@ class IngestProgress:
         )
         note = ", ".join(self._notes())
         self._bars.update(self._document_bar, completed=settled, total=pace.documents, note=note)
-        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            self._console.print(self._line(settled))
+        self._tell(lambda: self._line(settled), now)
 
     def _line(self, settled: int) -> str:
         pace = self._pace
@@ -191,83 +203,44 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-class QuestionProgress:
-    """Shows how many questions each arm of an evaluation has answered.
-
-    With `quiet` nothing is shown but on a terminal.
-    """
+class _Counted(_Shown):
+    """One bar that counts, with speed and the time that is left."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console = console
-        self._lines = not console.is_terminal and not quiet
-        self._bars = Progress(
+        columns = (
             TextColumn("{task.description:>9}"),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
         )
+        super().__init__(console, *columns, quiet=quiet, clock=time.monotonic)
         self._bar: TaskID | None = None
-        self._told = time.monotonic()
+
+    def _count(self, what: str, done: int, total: int | None, line: Callable[[], str]) -> None:
+        if self._bar is None:
+            self._bars.start()
+            self._bar = self._bars.add_task(what, total=total)
+        self._bars.update(self._bar, description=what, completed=done, total=total)
+        self._tell(line, self._clock())
+
+
+class QuestionProgress(_Counted):
+    """Shows how many questions each arm of an evaluation has answered."""
 
     def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+        return self  # the bar comes with the first answer, after that of the ingest
 
     def __call__(self, arm: str, done: int, total: int) -> None:
         """Show that an arm has answered so many of its questions."""
-        if self._bar is None:
-            self._bars.start()
-            self._bar = self._bars.add_task(arm, total=total)
-        self._bars.update(self._bar, description=arm, completed=done, total=total)
-        now = time.monotonic()
-        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            self._console.print(f"{arm}: {done} of {total} questions")
+        self._count(arm, done, total, lambda: f"{arm}: {done} of {total} questions")
 
 
-class RowProgress:
-    """Shows how many rows have the vectors of another embedder.
-
-    With `quiet` nothing is shown but on a terminal.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console = console
-        self._lines = not console.is_terminal and not quiet
-        self._bars = Progress(
-            TextColumn("embedding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._bar = self._bars.add_task("rows", total=None)
-        self._told = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+class RowProgress(_Counted):
+    """Shows how many rows have the vectors of another embedder."""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if event.kind != "embedding":
-            return
-        self._bars.update(self._bar, completed=event.done, total=event.total)
-        now = time.monotonic()
-        if self._lines and now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            self._console.print(f"{event.done:,} of {event.total or 0:,} rows embedded")
+        if event.kind == "embedding":
+            done, total = event.done, event.total
+            self._count("embedding", done, total, lambda: f"{done:,} of {total or 0:,} rows embedded")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stateless_rag.checks import shown
+from stateless_rag.cli.budgets import BudgetOption, MoneyOption, budget_given
+from stateless_rag.cli.costs import PriceOption
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import Output, short_source
 from stateless_rag.cli.running import Place, placed
@@ -39,7 +41,7 @@ def query(
     place: Place,
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     mode: Annotated[
-        str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, walk, mix or bypass.")
+        str, typer.Option("--mode", "-m", help="naive, local, global, hybrid, walk, mix, themes or bypass.")
     ] = "mix",
     top_k: TopK = 40,
     chunk_top_k: ChunkTopK = 20,
@@ -53,21 +55,21 @@ def query(
     trace: Annotated[
         bool, typer.Option("--trace", help="With --json: how it came about, prompt and dropped passages too.")
     ] = False,
+    budget: BudgetOption = None,
+    budget_money: MoneyOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Answer a question from a workspace, with references."""
     output = place.output
     options: dict[str, Any] = {"mode": mode, "top_k": top_k, "chunk_top_k": chunk_top_k}
     options["only_context"] = only_context
+    options["budget"] = budget_given(budget, budget_money, price)
 
     async def work() -> tuple[Answer, bool]:
         options["metadata_filter"] = metadata_filter(where)
         async with place.engine() as engine:
-            # Without an LLM there is nothing that comes piece by piece.
-            streamed = stream and (
-                output.as_json or (engine.context.llm_for("answer") is not None and not only_context)
-            )
-            if streamed:
-                return await _stream(engine, output, question, options), True
+            if stream and (output.as_json or not only_context):
+                return await _stream(engine, output, question, options)
             return await engine.query(question, **options), False
 
     def verdict(found: tuple[Answer, bool]) -> Exit:
@@ -119,21 +121,33 @@ def _told(answer: Answer, *, trace: bool) -> Answer:
     return answer if trace else answer.replace(retrieval=replace(answer.retrieval, trace=None))
 
 
-async def _stream(engine: Engine, output: Output, question: str, options: dict[str, Any]) -> Answer:
+async def _stream(
+    engine: Engine, output: Output, question: str, options: dict[str, Any]
+) -> tuple[Answer, bool]:
+    """The answer, and whether it was printed piece by piece. Passages, which no LLM has said, are not."""
     last: Answer | None = None
+    held, printed = "", False  # the first piece is held back until it is known what it is one of
     async with aclosing(engine.stream(question, **options)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Answer):
                 last = piece
             elif output.as_json:
                 output.json({"text": piece})
+            elif held or printed:
+                output.piece(held + piece)
+                held, printed = "", True
             else:
-                output.piece(piece)
+                held = piece
     if last is None:
         raise StatelessRagError("the answer broke off; ask again")
-    if not output.as_json:
+    if output.as_json:
+        return last, True
+    if held and last.trace is not None and last.trace.messages and not last.no_context:
+        output.piece(held)
+        printed = True
+    if printed:
         output.piece("\n")
-    return last
+    return last, printed
 
 
 def _show(output: Output, answer: Answer, *, streamed: bool, plain: bool) -> None:

@@ -10,20 +10,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from stateless_rag.cli.engines import open_engine, open_store
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, Workspace, configuration, execute
+from stateless_rag.cli.options import (
+    AsJson,
+    Exit,
+    Key,
+    Offline,
+    Root,
+    Server,
+    Workspace,
+    configuration,
+    execute,
+)
 from stateless_rag.cli.output import Output
 from stateless_rag.cli.progress import IngestProgress
+from stateless_rag.cli.sources import Source, source_for
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
-    from stateless_rag.protocols import Snapshot
+    from stateless_rag.protocols import Observer
     from stateless_rag.settings import Configuration
     from stateless_rag.stores.duckdb.store import Store
 
@@ -45,21 +55,35 @@ class Place:
     chosen: Configuration
     output: Output
 
+    @property
+    def source(self) -> Source:
+        """The folder or the server that the configuration names."""
+        return source_for(self.chosen, self.output.note)
+
+    def of(self, workspace: str) -> Place:
+        """The same, of another workspace."""
+        return replace(self, chosen=replace(self.chosen, workspace=workspace))
+
     @asynccontextmanager
-    async def engine(self, *, create: bool = False, progress: bool = False) -> AsyncIterator[Engine]:
-        """An engine on the workspace, with the providers that the configuration names.
+    async def engine(
+        self, *, create: bool = False, progress: bool = False, observer: Observer | None = None
+    ) -> AsyncIterator[Engine]:
+        """An engine on the workspace, with the providers that the configuration, or the server, names.
 
         With `progress` what it takes in is shown as it comes.
         """
         bars = IngestProgress(self.output.err, None, quiet=self.output.as_json) if progress else None
-        opening = open_engine(self.chosen, create=create, note=self.output.note, observer=bars)
-        async with opening as engine:
+        async with self.source.engine(create=create, observer=observer or bars) as engine:
             with nullcontext() if bars is None else bars:
                 yield engine
 
-    def store(self) -> AbstractAsyncContextManager[Store]:
-        """The store, for what needs no provider."""
-        return open_store(self.chosen, create=False)
+    def looking(self) -> AbstractAsyncContextManager[Engine]:
+        """An engine on the workspace, for what needs no provider."""
+        return self.source.looking()
+
+    def store(self, *, create: bool = False) -> AbstractAsyncContextManager[Store]:
+        """The store, or the server with a store's names."""
+        return self.source.store(create=create)
 
     def run(
         self,
@@ -105,27 +129,30 @@ class Place:
 
         self.run(opened, show, as_json=as_json, verdict=verdict, interrupted=interrupted)
 
-    def run_on_snapshot(
+    def run_looking(
         self,
-        read: Callable[[Snapshot], Found],
+        work: Callable[[Engine], Awaitable[Found]],
         show: Callable[[Found], None],
         *,
         as_json: Callable[[Found], Any] | None = None,
         verdict: Callable[[Found], Exit] = _done,
     ) -> None:
-        """As `run`, with one revision, for which no provider is needed."""
+        """As `run`, with an engine for what needs no provider."""
 
         async def opened() -> Found:
-            async with self.store() as store, store.workspace(self.chosen.workspace) as workspace:
-                return await workspace.read(read)
+            async with self.looking() as engine:
+                return await work(engine)
 
         self.run(opened, show, as_json=as_json, verdict=verdict)
 
 
-def placed(*, providers: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that all have: --workspace, --root and --json, and with `providers` --offline.
+def placed(
+    *, providers: bool = True, workspace: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that all have: --workspace, --root, --server, --key and --json.
 
-    The command's first parameter is the `Place` that they say.
+    With `providers` --offline, too; without `workspace` not --workspace. The command's first parameter is the `Place`
+    that they say.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -133,11 +160,16 @@ def placed(*, providers: bool = True) -> Callable[[Callable[..., None]], Callabl
         def placed_command(context: typer.Context, **given: Any) -> None:
             named = {name: given.pop(name) for name in shared}
             chosen = configuration(
-                context, named["root"], named["workspace"], offline=named.get("offline", False)
+                context,
+                named["root"],
+                named.get("workspace"),
+                offline=named.get("offline", False),
+                server=named["server"],
+                key=named["key"],
             )
             command(Place(chosen, Output(as_json=named["as_json"])), **given)
 
-        shared = _shared(providers=providers)
+        shared = _shared(providers=providers, workspace=workspace)
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         first = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (first, *own, *shared.values())]
@@ -148,9 +180,10 @@ def placed(*, providers: bool = True) -> Callable[[Callable[..., None]], Callabl
     return decorate
 
 
-def _shared(*, providers: bool) -> dict[str, inspect.Parameter]:
+def _shared(*, providers: bool, workspace: bool) -> dict[str, inspect.Parameter]:
     """The parameters that the options of all commands become."""
-    options: list[tuple[str, Any, Any]] = [("workspace", Workspace, None), ("root", Root, None)]
+    options: list[tuple[str, Any, Any]] = [("workspace", Workspace, None)] if workspace else []
+    options += [("root", Root, None), ("server", Server, None), ("key", Key, None)]
     options += [("offline", Offline, False)] if providers else []
     options += [("as_json", AsJson, False)]
     return {

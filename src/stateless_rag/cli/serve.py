@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import socket
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stateless_rag.cli.engines import embedder_for, llm_for
+from stateless_rag.cli.engines import embedder_for, llm_for, named_embedder
 from stateless_rag.cli.options import Exit, Offline, Root, Workspace
 from stateless_rag.errors import InvalidInput, StatelessRagError
 from stateless_rag.settings import Settings
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_SWITCH = 0.001  # seconds
 _INSTALL = "the server needs more: pip install 'stateless-rag[server]'"
 
 
@@ -101,9 +104,17 @@ def _configuration(
     beside = Path(".env")
     chosen = env_file or (beside if beside.is_file() else None)
     dotenv = {} if chosen is None else parse_dotenv(_text(chosen))
-    return read_configuration(
+    found = read_configuration(
         environ, dotenv=dotenv, config="" if config is None else _text(config), changes=changes
     )
+    return _local_names(found)
+
+
+def _local_names(found: ServerConfiguration) -> ServerConfiguration:
+    """Where everybody on this machine may do everything, only under this machine's own names: see `KnownHosts`."""
+    if found.server.protected or found.server.allowed_hosts or found.host not in _LOCAL:
+        return found
+    return replace(found, server=replace(found.server, allowed_hosts=(*sorted(_LOCAL),)))
 
 
 def _text(path: Path) -> str:
@@ -165,7 +176,8 @@ def _run(found: ServerConfiguration, log_level: str, certfile: Path | None, keyf
             ssl_keyfile=None if keyfile is None else str(keyfile),
         )
         server = _letting_go(app)(config)
-        server.run()
+        with _requests_first():
+            server.run()
     except ssl.SSLError as error:
         raise InvalidInput(f"the certificate or its key cannot be used: {error}") from error
     except KeyboardInterrupt:
@@ -174,11 +186,32 @@ def _run(found: ServerConfiguration, log_level: str, certfile: Path | None, keyf
         raise typer.Exit(int(Exit.ERROR))
 
 
+@contextmanager
+def _requests_first() -> Iterator[None]:
+    """Let requests wait less for work that goes on beside them. Only who owns the process may do this: a library not.
+
+    Threads that fold and write documents hand Python's lock on after a millisecond instead of five. What the server
+    freezes when it has started, the collector's full passes, which stop all threads, do not look at.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(usual, _SWITCH))
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(usual)
+
+
 def _letting_go(app: FastAPI) -> type[uvicorn.Server]:
     """A server that ends the streams of who watches progress, before it waits for the others."""
     import uvicorn
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            gc.collect()
+            gc.freeze()  # all modules are loaded by now: a full pass over them takes 60 ms
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             service = getattr(app.state, "service", None)
             if service is not None:
@@ -192,7 +225,12 @@ def _app(found: ServerConfiguration) -> FastAPI:
     from stateless_rag.server import create_app
 
     providers = _Providers(found)
-    return create_app(found.server, engine_options=providers.options, on_close=providers.close)
+    return create_app(
+        found.server,
+        engine_options=providers.options,
+        on_close=providers.close,
+        embedders=providers.embedder,
+    )
 
 
 class _Providers:
@@ -216,6 +254,11 @@ class _Providers:
         if self._found.engine != Settings():  # else each workspace goes by its own
             given["settings"] = self._found.engine
         return given
+
+    def embedder(self, name: str) -> Any:
+        """The embedder that a workspace is to be changed to. Kept under the name that it will be recorded by."""
+        made = named_embedder(replace(self._found.embedding, embed_model=name))
+        return self._embedders.setdefault(made.model, made)
 
     def _model(self, name: str) -> Any:
         """The LLM of a name that a workspace's settings say."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stateless_rag.cli.engines import open_engine, open_store
-from stateless_rag.cli.options import AsJson, Exit, Offline, Root, configuration, execute
-from stateless_rag.cli.output import Output, size, table
+from stateless_rag.cli.options import Exit
+from stateless_rag.cli.output import size, table
+from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import InvalidInput, StoreError, WorkspaceNotFound
-from stateless_rag.settings import StoreSettings
-from stateless_rag.types import WorkspaceInfo
+
+if TYPE_CHECKING:
+    from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["create_workspace", "describe_workspace", "drop_workspace", "list_workspaces"]
 
@@ -26,91 +27,80 @@ class Placement(StrEnum):
     OWN = "own"
 
 
-def list_workspaces(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
+@placed(providers=False, workspace=False)
+def list_workspaces(place: Place) -> None:
     """List the workspaces of a root folder with what they hold."""
-    chosen, output = configuration(context, root), Output(as_json=as_json)
+    output = place.output
 
-    async def command() -> Exit:
+    async def work() -> tuple[list[WorkspaceInfo], dict[str, str]]:
         found: list[WorkspaceInfo] = []
         errors: dict[str, str] = {}
-        async with open_store(chosen, create=False) as store:
+        async with place.store() as store:
             for name in await store.names():
                 try:
                     found.append(await store.describe(name))
                 except StoreError as error:  # of this one: the others are listed all the same
                     errors[name] = str(error)
-        if as_json:
-            output.json({"workspaces": found, "errors": errors})
-        else:
-            columns = ("NAME", ">DOCUMENTS", ">CHUNKS", ">ENTITIES", ">RELATIONS", ">ON DISK", "EMBEDDER")
-            output.out.print(table(*columns, rows=[_row(info) for info in found]))
-        for name, told in errors.items():
+        return found, errors
+
+    def show(listed: tuple[list[WorkspaceInfo], dict[str, str]]) -> None:
+        columns = ("NAME", ">DOCUMENTS", ">CHUNKS", ">ENTITIES", ">RELATIONS", ">ON DISK", "EMBEDDER")
+        output.out.print(table(*columns, rows=[_row(info) for info in listed[0]]))
+
+    def verdict(listed: tuple[list[WorkspaceInfo], dict[str, str]]) -> Exit:
+        for name, told in listed[1].items():
             output.error(told, label=f"error: {name}: ")
-        return Exit.ERROR if errors else Exit.OK
+        return Exit.ERROR if listed[1] else Exit.OK
 
-    execute(output, command)
+    place.run(
+        work,
+        show,
+        as_json=lambda listed: {"workspaces": listed[0], "errors": listed[1]},
+        verdict=verdict,
+    )
 
 
-def describe_workspace(
-    context: typer.Context, name: Name, root: Root = None, as_json: AsJson = False
-) -> None:
+@placed(providers=False, workspace=False)
+def describe_workspace(place: Place, name: Name) -> None:
     """Tell all about one workspace."""
-    chosen, output = configuration(context, root), Output(as_json=as_json)
 
-    async def command() -> Exit:
-        async with open_store(chosen, create=False) as store:
-            info = await store.describe(name)
-        if as_json:
-            output.json(info)
-        else:
-            rows = [(label, text) for label, text in _facts(info)]
-            output.out.print(table("", "", rows=rows))
-        return Exit.OK
+    async def work() -> WorkspaceInfo:
+        async with place.store() as store:
+            return await store.describe(name)
 
-    execute(output, command)
+    def show(info: WorkspaceInfo) -> None:
+        place.output.out.print(table("", "", rows=[(label, text) for label, text in _facts(info)]))
+
+    place.run(work, show)
 
 
+@placed(workspace=False)
 def create_workspace(
-    context: typer.Context,
+    place: Place,
     name: Name,
     placement: Annotated[
-        Placement, typer.Option(help="root: in the root's file; own: in a file of its own.")
-    ] = Placement.ROOT,
-    root: Root = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
+        Placement | None, typer.Option(help="root: in the root's file; own: in a file of its own.")
+    ] = None,
 ) -> None:
     """Create an empty workspace, which `ingest` does by itself; here it can be given a file of its own."""
-    chosen, output = configuration(context, root, name, offline=offline), Output(as_json=as_json)
-    settings = StoreSettings(placement=placement.value)
 
-    async def command() -> Exit:
-        async with open_store(chosen, create=True) as store:
-            if name in await store.names():
-                raise StoreError(f"workspace {name!r} is there already; choose another name")
-        async with open_engine(chosen, create=True, note=output.note, settings=settings) as engine:
-            info = await engine.describe()
-        if as_json:
-            output.json(info)
-        else:
-            output.text(f"Workspace {name} created, embedder {info.embedder}.")
-        return Exit.OK
+    async def work() -> WorkspaceInfo:
+        return await place.of(name).source.create(None if placement is None else placement.value)
 
-    execute(output, command)
+    place.run(work, lambda info: place.output.text(f"Workspace {name} created, embedder {info.embedder}."))
 
 
+@placed(providers=False, workspace=False)
 def drop_workspace(
-    context: typer.Context,
+    place: Place,
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    root: Root = None,
-    as_json: AsJson = False,
 ) -> None:
     """Remove a workspace with all it holds, for good."""
-    chosen, output = configuration(context, root), Output(as_json=as_json)
+    output = place.output
 
-    async def command() -> Exit:
-        async with open_store(chosen, create=False) as store:
+    async def work() -> str:
+        async with place.store() as store:
             if name not in await store.names():
                 raise WorkspaceNotFound(
                     f"there is no workspace {name!r}; `stateless-rag workspaces list` shows what is there"
@@ -120,13 +110,13 @@ def drop_workspace(
             ):
                 raise InvalidInput(f"workspace {name!r} was not removed; say --yes to remove it")
             await store.drop(name)
-        if as_json:
-            output.json({"dropped": name})
-        else:
-            output.text(f"Workspace {name} removed.")
-        return Exit.OK
+            return name
 
-    execute(output, command)
+    place.run(
+        work,
+        lambda _: output.text(f"Workspace {name} removed."),
+        as_json=lambda dropped: {"dropped": dropped},
+    )
 
 
 def _row(info: WorkspaceInfo) -> tuple[str, ...]:

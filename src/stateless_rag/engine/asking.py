@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.protocols import Journal, JournalEntry, LLMReply, Snapshot, Vectors
     from stateless_rag.retrieval.retrieve import Read
+    from stateless_rag.types import Budget
 
 __all__ = ["Asking"]
 
@@ -59,29 +60,42 @@ class _Uncharged:
 class Asking(Core):
     """Answers out."""
 
-    async def query(self, question: str, *, options: QueryOptions | None = None, **changes: Any) -> Answer:
+    async def query(
+        self,
+        question: str,
+        *,
+        options: QueryOptions | None = None,
+        budget: Budget | None = None,
+        **changes: Any,
+    ) -> Answer:
         """Answer a question from the workspace, with references.
 
         Keyword arguments are fields of QueryOptions (`mode="local"`, `top_k=10`, …) and change `options`, by
         default the engine's settings. Raises ProviderError if a provider fails, InvalidInput for a question
-        or an option that cannot be used, and DeadlineExceeded.
+        or an option that cannot be used, DeadlineExceeded, and BudgetExhausted: before the first call if the
+        workspace's budget is used up (a question that has begun is answered), before any call beyond `budget`.
         """
         from stateless_rag.retrieval.answer import answer
 
         chosen, journal = self._options(options, changes), _Uncharged(self._workspace.journal)
         return await self._settled(
-            lambda context: answer(context, self._read(context), question, chosen, cache=journal)
+            lambda context: answer(context, self._read(context), question, chosen, cache=journal), budget
         )
 
     async def stream(
-        self, question: str, *, options: QueryOptions | None = None, **changes: Any
+        self,
+        question: str,
+        *,
+        options: QueryOptions | None = None,
+        budget: Budget | None = None,
+        **changes: Any,
     ) -> AsyncGenerator[str | Answer]:
         """As `query`, but yields the text piece by piece as it comes, and last the Answer with its references."""
         from stateless_rag.retrieval.answer import stream_answer
 
         chosen, journal = self._options(options, changes), _Uncharged(self._workspace.journal)
         while True:
-            context = self._asking()
+            context = await self._asking(budget)
             pieces = stream_answer(context, self._read(context), question, chosen, cache=journal)
             try:
                 async with aclosing(pieces):
@@ -125,15 +139,17 @@ class Asking(Core):
         from stateless_rag.retrieval.explain import explain
 
         wanted = optional("expect", expect, identifier)
-        chosen = self._options(options, changes)
+        chosen, journal = self._options(options, changes), _Uncharged(self._workspace.journal)
         return await self._settled(
-            lambda context: explain(context, self._read(context), question, chosen, wanted)
+            lambda context: explain(context, self._read(context), question, chosen, wanted, kept=journal)
         )
 
-    async def _settled(self, ask: Callable[[Context], Awaitable[Result]]) -> Result:
+    async def _settled(
+        self, ask: Callable[[Context], Awaitable[Result]], budget: Budget | None = None
+    ) -> Result:
         """Ask once more if the workspace was changed to another embedder after the question was embedded."""
         while True:
-            context = self._asking()
+            context = await self._asking(budget)
             try:
                 return await ask(context)
             except _Reembedded:
@@ -155,10 +171,11 @@ class Asking(Core):
 
         return read
 
-    def _asking(self) -> Context:
+    async def _asking(self, budget: Budget | None) -> Context:
         self._check()
-        name = self._context.trace_id or f"trace-{secrets.token_hex(8)}"
-        return self._context.derive(meter=Meter(Meter()), priority=Priority.QUERY, trace_id=name)
+        context = await self._allowed(budget, questions=True)
+        name = context.trace_id or f"trace-{secrets.token_hex(8)}"
+        return context.derive(meter=Meter(context.meter), priority=Priority.QUERY, trace_id=name)
 
     def _charge(self, context: Context) -> None:
         """Note what a question has cost so far, also one that failed. What the built-in embedder does is free."""

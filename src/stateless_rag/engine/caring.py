@@ -40,7 +40,9 @@ class Caring(Core):
         from stateless_rag.caring.repair import repair
 
         self._check()
-        return await repair(self._context, self._workspace)
+        report = await repair(self._context, self._workspace)
+        await self._workspace.batches.refresh()
+        return report
 
     async def backup(self, path: str | Path, *, overwrite: bool = False) -> BackupReport:
         """Write the workspace as it is at one revision into a file, while others go on reading and writing.

@@ -12,7 +12,7 @@ from stateless_rag.types import DeleteReport
 
 __all__ = ["Changing"]
 
-_PURPOSES = ("extract", "glean", "summarize", "keywords", "answer")
+_PURPOSES = ("extract", "glean", "summarize", "keywords", "answer", "themes")
 
 
 class Changing(Core):

@@ -7,7 +7,10 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from stateless_rag.errors import StoreClosed
+from stateless_rag.budgets import allowed
+from stateless_rag.checks import instance, optional
+from stateless_rag.errors import InvalidInput, StoreClosed
+from stateless_rag.types import Budget
 from stateless_rag.workspace_settings import FIXED
 
 if TYPE_CHECKING:
@@ -96,6 +99,27 @@ class Core:
             raise StoreClosed(f"the engine on workspace {self.name!r} is closed; open it again")
         self._workspace.check()
         self._follow()
+
+    async def _allowed(
+        self, budget: Budget | None = None, *, questions: bool = False, context: Context | None = None
+    ) -> Context:
+        """The context of an operation that may spend what `budget` and that of the workspace leave.
+
+        Of `questions`, those that have begun are brought to their end. Raises InvalidInput for what is no budget.
+        """
+        optional("budget", budget, instance, kind=Budget)
+        if budget is not None and budget.period != "total":
+            raise InvalidInput(
+                f"budget.period is {budget.period!r}; what one call may spend is a total: keep a budget for each day "
+                "with the workspace (`set_budget`)"
+            )
+        workspace = self._workspace
+        if workspace.spending.recorded is not None:
+            await workspace.spending.load()
+        charge = None if questions else workspace.ledger.charge
+        return allowed(
+            context or self._context, workspace.spending, budget, finishes=questions, charge=charge
+        )
 
     def _follow(self) -> None:
         """Take note of settings of the workspace that were changed, by whatever engine."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from stateless_rag.checks import callback, flag, optional, path
 from stateless_rag.context import Clock, Context
 from stateless_rag.engine.asking import Asking
+from stateless_rag.engine.batching import Batching
 from stateless_rag.engine.caring import Caring
 from stateless_rag.engine.changing import Changing
 from stateless_rag.engine.configuring import Configuring
 from stateless_rag.engine.costing import Costing
 from stateless_rag.engine.curating import Curating
+from stateless_rag.engine.grouping import Grouping
 from stateless_rag.engine.ingesting import Ingesting
 from stateless_rag.engine.looking import Looking
 from stateless_rag.engine.maintaining import Maintaining
@@ -26,7 +28,7 @@ from stateless_rag.prompts import Prompts
 from stateless_rag.settings import Settings
 
 if TYPE_CHECKING:
-    from stateless_rag.protocols import LLM, Embedder, Extractor, Observer, Reranker, Tokenizer
+    from stateless_rag.protocols import LLM, Embedder, Extractor, FileReader, Observer, Reranker, Tokenizer
     from stateless_rag.stores.duckdb.store import Store
 
 __all__ = ["Engine"]
@@ -38,11 +40,13 @@ class Engine(
     Curating,
     Asking,
     Looking,
+    Grouping,
     Moving,
     Configuring,
     Maintaining,
     Caring,
     Costing,
+    Batching,
     Trusting,
 ):
     """One workspace, ready to take documents in and to answer questions.
@@ -65,6 +69,7 @@ class Engine(
         reranker: Reranker | Callable[..., Any] | None = None,
         tokenizer: Tokenizer | None = None,
         extractor: Extractor | None = None,
+        converter: FileReader | None = None,
         prompts: Prompts | None = None,
         limits: Limits | None = None,
         observer: Observer | None = None,
@@ -77,7 +82,8 @@ class Engine(
         built-in hashing embedder does; without a `tokenizer`, that of the store counts, which all its engines
         share. Providers may be any async callables. `roles` gives other
         LLMs than `llm` to some work: extract, summarize, keywords, answer; `models` makes the LLM of a name, once,
-        for models that the workspace's settings name for such work. Engines may share `limits`.
+        for models that the workspace's settings name for such work. Engines may share `limits`. A `converter` makes
+        texts of files (`FileDocument`); it stays the caller's to close.
         What `settings` and `prompts` say otherwise than by default holds for this engine, and is kept with a
         workspace that is created; the rest is as the workspace's settings say (`configure`).
         A workspace that does not exist is created, unless `create` is false (WorkspaceNotFound). Raises
@@ -92,6 +98,7 @@ class Engine(
             tokenizer=tokenizer,
             extractor=extractor,
             reranker=reranker,
+            converter=converter,
             settings=Settings() if settings is None else settings,
             prompts=Prompts() if prompts is None else prompts,
             limits=Limits() if limits is None else limits,

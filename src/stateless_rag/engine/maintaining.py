@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.checks import flag, identifier, identifiers, optional
-from stateless_rag.context import Meter
 from stateless_rag.enabling import set_enabled
 from stateless_rag.engine.core import Core
 from stateless_rag.errors import InvalidInput
@@ -19,7 +18,7 @@ from stateless_rag.upgrading import chosen_documents, upgrades
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Embedder
-    from stateless_rag.types import EnableReport, InsertReport, ReembedReport
+    from stateless_rag.types import Budget, EnableReport, InsertReport, ReembedReport
 
 __all__ = ["Maintaining"]
 
@@ -27,7 +26,9 @@ __all__ = ["Maintaining"]
 class Maintaining(Core):
     """Another embedder or extractor for what is there; documents that are left out for a time."""
 
-    async def reembed(self, embedder: Embedder | Callable[..., Any], *, cut: bool = False) -> ReembedReport:
+    async def reembed(
+        self, embedder: Embedder | Callable[..., Any], *, cut: bool = False, budget: Budget | None = None
+    ) -> ReembedReport:
         """Change the workspace to another embedder, whatever its dimension: its texts are embedded anew.
 
         No LLM is called.
@@ -38,12 +39,14 @@ class Maintaining(Core):
         paid for twice. Called with the embedder that the workspace has, it forgets what another call has begun.
         Where the embedder takes less than a chunk holds, InvalidInput says so, unless `cut` is true: then the
         beginnings of such chunks are embedded. Raises ProviderError if the embedder fails, StoreError if the
-        workspace is being re-embedded already; then the old vectors go on answering.
+        workspace is being re-embedded already, BudgetExhausted where `budget` or that of the workspace is used up;
+        then the old vectors go on answering.
         """
         self._check()
         chosen, may_cut = as_embedder(embedder), flag("cut", cut)
         recorded: str | None = self._workspace.record.info.get("embedder")
-        report = await reembed(self._context, self._workspace, recorded, chosen, cut=may_cut)
+        context = await self._allowed(budget, context=self._context.derive(embedder=chosen))
+        report = await reembed(context, self._workspace, recorded, chosen, cut=may_cut)
         self._follow()
         return report
 
@@ -53,13 +56,15 @@ class Maintaining(Core):
         *,
         where: Mapping[str, Any] | None = None,
         tracking_id: str | None = None,
+        budget: Budget | None = None,
     ) -> InsertReport:
         """Extract documents again with the extractor, the prompts and the LLM that the engine has now.
 
         Chosen are those of `ids`, those that meet a metadata filter (`where={}`: all), or both. Each goes on answering
         as it is until it is done. Chunks that were extracted in the same way before are kept, equal texts paid for
         once, and what a caller said of chunks (`insert_graph`) stays. The report tells of the documents with a chunk
-        to extract; one that fails goes on answering as it was. Cancelling is safe: `resume` goes on. `describe` counts
+        to extract; one that fails goes on answering as it was. Cancelling is safe: `resume` goes on, as it does where
+        `budget`, or that of the workspace, is used up (`InsertReport.paused`). `describe` counts
         chunks by generation, which names what they were extracted with; nothing else extracts them again.
         Raises InvalidInput, and changes nothing, if nothing is chosen, or ids are not there.
         """
@@ -69,8 +74,8 @@ class Maintaining(Core):
         name = new_tracking_id() if tracking_id is None else identifier("tracking_id", tracking_id)
         if wanted is None and where is None:
             raise InvalidInput("nothing is chosen to be upgraded; give ids, or a filter (where={} for all)")
-        context = self._context.derive(
-            meter=Meter(), journal=self._workspace.journal, priority=Priority.INGEST
+        context = (await self._allowed(budget)).derive(
+            journal=self._workspace.journal, priority=Priority.INGEST
         )
         chosen = await chosen_documents(self._workspace, wanted, condition)
         submissions = upgrades(context, self._workspace, chosen, name)

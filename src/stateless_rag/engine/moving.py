@@ -29,12 +29,14 @@ class Moving(Core):
         *,
         include: Collection[ExportKind] | ExportKind | None = None,
         vectors: bool = False,
+        communities: bool = False,
     ) -> ExportReport:
         """Write the graph into a file, as GraphML, CSV, Parquet or Markdown, or all there is, as JSON Lines.
 
         The format follows from the suffix (.graphml, .csv, .parquet, .md, .jsonl), unless it is given. `include`
         chooses among entities, relations, documents and chunks; GraphML and Markdown have the first two only.
-        `vectors` go into JSON Lines, CSV and Parquet. Rows are read page by page, so memory is bounded, and nobody
+        `vectors` go into JSON Lines, CSV and Parquet; with `communities` each node of GraphML names the smallest
+        community that it is in. Rows are read page by page, so memory is bounded, and nobody
         has to wait; what other commits mean for the file, `ExportReport` tells. The file is there as a whole at
         the end, in place of an older one, or, after an error or a cancel, not at all. Raises InvalidInput for a
         path or a format that cannot be used, OSError if the disk is full.
@@ -42,7 +44,7 @@ class Moving(Core):
         from stateless_rag.exporting.export import export
 
         self._check()
-        return await export(self._context, self._workspace, path, format, include, vectors)
+        return await export(self._context, self._workspace, path, format, include, vectors, communities)
 
     async def export_rows(
         self, *, include: Collection[ExportKind] | ExportKind | None = None, vectors: bool = False

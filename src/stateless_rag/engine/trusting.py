@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from stateless_rag.checks import flag, instance, number, whole
 from stateless_rag.engine.core import Core
+from stateless_rag.protocols import Charge
+from stateless_rag.types import Usage
 
 if TYPE_CHECKING:
     from stateless_rag.types import Curated, Duplicate
@@ -24,16 +26,23 @@ class Trusting(Core):
         Names are compared: spelling, order, titles, plurals, acronyms, initials, sound; numbers and generations that
         differ speak against it. With `ask_llm` the LLM (`llm`, not a role) judges what is not sure, also entities that
         only their vectors bring together; its replies are not kept. At most `limit`, of a score of at least `least`.
-        What was rejected is not proposed again. Raises InvalidInput, and ProviderError if the LLM fails.
+        What was rejected is not proposed again. Raises InvalidInput, BudgetExhausted, ProviderError if the LLM fails.
         """
         from stateless_rag.resolving.propose import propose_duplicates
 
         least, limit = number("least", least, least=0.0, most=1.0), whole("limit", limit, least=1)
         flag("ask_llm", ask_llm)
         self._check()
-        return await propose_duplicates(
-            self._context, self._workspace, least=least, limit=limit, ask_llm=ask_llm
-        )
+        context = await self._allowed()
+        try:
+            return await propose_duplicates(
+                context, self._workspace, least=least, limit=limit, ask_llm=ask_llm
+            )
+        finally:
+            used = context.meter.totals().get("resolve", Usage())
+            if used.calls:
+                charge = Charge(purpose="resolve", model=context.model_for("resolve"), usage=used)
+                self._workspace.ledger.charge([charge])
 
     async def apply_duplicate(self, duplicate: Duplicate) -> Curated:
         """Make the two entities of a proposal one, as `merge_entities` does; `undo` takes it back exactly.

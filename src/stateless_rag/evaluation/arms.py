@@ -91,7 +91,7 @@ def chosen_modes(names: Sequence[str] = ()) -> tuple[str, ...]:
 
     The yardsticks may be named too, but are there anyway.
     """
-    modes = tuple(mode for mode in get_args(Mode) if mode != "bypass")
+    modes = tuple(mode for mode in get_args(Mode) if mode not in ("bypass", "themes"))
     unknown = [name for name in names if name not in (*modes, *YARDSTICKS)]
     if unknown:
         raise InvalidInput(

@@ -13,6 +13,7 @@ from stateless_rag.engine import Engine
 from stateless_rag.errors import ProviderRejected, StatelessRagError
 from stateless_rag.evaluation.cutting import Cut, cut_for
 from stateless_rag.limits import Limits
+from stateless_rag.providers.within import EmbedderAround
 from stateless_rag.settings import ExtractSettings, Settings, WalkSettings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing.recorded import RecordedLLM
@@ -130,42 +131,14 @@ def _require_all(report: InsertReport, passages: int) -> None:
         )
 
 
-class WordsOnly:
+class WordsOnly(EmbedderAround):
     """An embedder for documents alone: to whoever asks for a question's vector, it is as one that is down.
 
-    Implements the protocol `Embedder`. An engine that may degrade answers by its search by words then.
+    An engine that may degrade answers by its search by words then.
     """
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-
-    @property
-    def model(self) -> str:
-        """Of the embedder within."""
-        return self._embedder.model
-
-    @property
-    def dimension(self) -> int | None:
-        """Of the embedder within."""
-        return self._embedder.dimension
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Of the embedder within."""
-        return self._embedder.max_tokens
-
-    @property
-    def max_batch(self) -> int:
-        """Of the embedder within."""
-        return self._embedder.max_batch
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Of the embedder within."""
-        return self._embedder.max_batch_tokens
 
     async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
         """Embed documents; ProviderRejected, which is not tried again, for questions."""
         if role == "query":
             raise ProviderRejected("this arm searches by words alone")
-        return await self._embedder.embed(texts, role=role)
+        return await super().embed(texts, role=role)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from stateless_rag.protocols import Embeddings
 from stateless_rag.providers import FastEmbedder
+from stateless_rag.providers.within import EmbedderAround
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Embedder, Vectors
@@ -15,63 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["MeasuredEmbedder"]
 
 
-class MeasuredEmbedder:
+class MeasuredEmbedder(EmbedderAround):
     """Remembers the vectors of questions, and the `waited` seconds for those that it did not know.
 
-    Implements the protocol `Embedder`. A model of fastembed cuts long texts itself, so it is not asked how
-    long they may be: each passage stays one chunk, as it does for whoever embeds with it directly.
+    A model of fastembed cuts long texts itself, so it is not asked how long they may be: each passage stays one
+    chunk, as it does for whoever embeds with it directly.
     """
 
     def __init__(self, embedder: Embedder, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._clock = clock
         self._known: dict[str, Vectors] = {}
         self.waited = 0.0
 
     @property
-    def model(self) -> str:
-        """Of the embedder within."""
-        return self._embedder.model
-
-    @property
-    def dimension(self) -> int | None:
-        """Of the embedder within."""
-        return self._embedder.dimension
-
-    @property
     def max_tokens(self) -> int | None:
         """Of the embedder within; None for one that cuts texts itself."""
-        return None if isinstance(self._embedder, FastEmbedder) else self._embedder.max_tokens
+        return None if isinstance(self._embedder, FastEmbedder) else super().max_tokens
 
     @property
     def reads(self) -> int | None:
         """How many tokens of a text the embedder within makes a vector of."""
-        return self._embedder.max_tokens
-
-    @property
-    def max_batch(self) -> int:
-        """Of the embedder within."""
-        return self._embedder.max_batch
-
-    @property
-    def max_batch_tokens(self) -> int | None:
-        """Of the embedder within."""
-        return self._embedder.max_batch_tokens
-
-    @property
-    def min_similarity(self) -> float | None:
-        """Of the embedder within, None where it says nothing."""
-        return getattr(self._embedder, "min_similarity", None)
-
-    @property
-    def min_share(self) -> float | None:
-        """Of the embedder within, where it has one."""
-        return getattr(self._embedder, "min_share", None)
-
-    @property
-    def sure_similarity(self) -> float | None:
-        """Of the embedder within, where it has one."""
-        return getattr(self._embedder, "sure_similarity", None)
+        return super().max_tokens
 
     async def prepare(self, questions: Sequence[str]) -> None:
         """Embed questions: in full batches, but each alone for a model in this process."""

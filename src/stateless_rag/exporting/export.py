@@ -91,7 +91,13 @@ async def exported_rows(
 
 
 async def export(
-    context: Context, workspace: DuckWorkspace, path: Any, format_: Any, include: Any, vectors: Any
+    context: Context,
+    workspace: DuckWorkspace,
+    path: Any,
+    format_: Any,
+    include: Any,
+    vectors: Any,
+    communities: Any = False,
 ) -> ExportReport:
     """Write a file in one of the formats; it is there as a whole at the end, or not at all."""
     target = checked_path("path", path).absolute()
@@ -101,10 +107,13 @@ async def export(
         raise InvalidInput(
             f"vectors is True, but {chosen} has no place for them; {', '.join(sorted(_WITH_VECTORS))} have"
         )
+    if flag("communities", communities) and chosen != "graphml":
+        raise InvalidInput(f"communities is True, but {chosen} has no place for them; graphml has")
     started, revision = context.clock.monotonic(), workspace.revision
     counts: Counter[str] = Counter()
     documents, unfinished = await _documents(workspace, kinds)
-    order = Order(kinds, vectors, full=chosen == "jsonl")
+    grouped = context.settings.communities if communities else None
+    order = Order(kinds, vectors, full=chosen == "jsonl", communities=grouped)
     async with new_file(target) as file, aclosing(pages(context, workspace, documents, order)) as found:
         writer = await in_thread(partial(_writer, file, chosen, order, workspace, revision))
         try:
@@ -146,7 +155,7 @@ def _writer(
     from stateless_rag.exporting import graphml, jsonl, markdown, tables
 
     if format_ == "graphml":
-        return graphml.GraphmlWriter(file, workspace.name)
+        return graphml.GraphmlWriter(file, workspace.name, communities=order.communities is not None)
     if format_ == "markdown":
         return markdown.MarkdownWriter(file, workspace.name)
     if format_ == "jsonl":

@@ -32,10 +32,11 @@ class GraphmlWriter(Writer):
     and sources are JSON.
     """
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, *, communities: bool = False) -> None:
         self._file = file
+        self._node = (*_NODE, "community") if communities else _NODE
         keys = [
-            *(_key("node", "n", column) for column in _NODE),
+            *(_key("node", "n", column) for column in self._node),
             *(_key("edge", "e", column) for column in _EDGE),
         ]
         start = f'<graph id="{_escaped(name)}" edgedefault="directed">\n'
@@ -43,7 +44,7 @@ class GraphmlWriter(Writer):
 
     def write(self, rows: Sequence[ExportRow]) -> None:
         """As `Writer`."""
-        self._file.write("".join(map(_element, rows)).encode())
+        self._file.write("".join(_element(row, self._node) for row in rows).encode())
 
     def finish(self, end: ExportRow) -> None:  # noqa: ARG002 -- of no use here
         """As `Writer`."""
@@ -55,9 +56,9 @@ def _key(of: str, prefix: str, column: str) -> str:
     return f'<key id="{prefix}_{column}" for="{of}" attr.name="{column}" attr.type="{kind}"/>\n'
 
 
-def _element(row: ExportRow) -> str:
+def _element(row: ExportRow, columns: Sequence[str]) -> str:
     if row["kind"] == "entity":
-        return f'<node id="{_node(row["key"])}">{_values(row, "n", _NODE)}</node>\n'
+        return f'<node id="{_node(row["key"])}">{_values(row, "n", columns)}</node>\n'
     ends = f'source="{_node(row["source_key"])}" target="{_node(row["target_key"])}"'
     return f"<edge {ends}>{_values(row, 'e', _EDGE)}</edge>\n"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stateless_rag.communities import membership
 from stateless_rag.exporting.rows import (
     chunk_row,
     curation_row,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stateless_rag.context import Context
     from stateless_rag.exporting.rows import Told
     from stateless_rag.protocols import Basis, EntityRow, RelationRow, Snapshot, Workspace
+    from stateless_rag.settings import CommunitySettings
     from stateless_rag.types import Entity, EntityMention, ExportKind, ExportRow, Relation, RelationMention
 
     Ids = NDArray[np.int64]
@@ -43,11 +45,14 @@ _EVERY = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which rows are wanted, and what of them. `full` rows tell all that another workspace needs."""
+    """Which rows are wanted, and what of them. `full` rows tell all that another workspace needs; with `communities`
+    entities name the smallest community that they are in.
+    """
 
     kinds: Collection[ExportKind]
     vectors: bool = False
     full: bool = False
+    communities: CommunitySettings | None = None
 
 
 async def pages(
@@ -90,10 +95,13 @@ class _Pages:
     async def graph(self) -> AsyncGenerator[list[ExportRow]]:
         ids = await self._workspace.read(_by_name)
         there = np.zeros(len(ids), dtype=np.bool_)
-        wanted = "entities" in self._order.kinds
+        wanted, groups = "entities" in self._order.kinds, await self._groups()
         for start in range(0, len(ids), PAGE):
             found = await self._workspace.read(partial(_entities, ids[start : start + PAGE].tolist()))
             there[start : start + PAGE] = np.isin(ids[start : start + PAGE], id_array(found))
+            if groups is not None:
+                for id_, row in found.items():
+                    row["community"] = groups.get(id_, "")
             if wanted and found:
                 yield await self._completed(list(found.values()))
         if "relations" in self._order.kinds:
@@ -105,6 +113,13 @@ class _Pages:
                 for part in parts(relations):
                     rows = await self._workspace.read(partial(_relations, part))
                     yield await self._completed(rows)
+
+    async def _groups(self) -> Mapping[int, str] | None:
+        """The community of each entity; None if that is not wanted."""
+        settings = self._order.communities
+        if settings is None:
+            return None
+        return await self._workspace.read(lambda snapshot: membership(snapshot, settings))
 
     async def _completed(self, rows: list[ExportRow]) -> list[ExportRow]:
         """The rows, with vectors and with what tells of summaries, if that is wanted."""

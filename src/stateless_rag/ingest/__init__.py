@@ -9,6 +9,6 @@ the others go on. `source` reads the input, `run` is one run, `chunks` cuts and 
 from __future__ import annotations
 
 from stateless_rag.ingest.run import Ingest
-from stateless_rag.ingest.source import Documents, groups_of, new_tracking_id, submit
+from stateless_rag.ingest.source import Documents, groups_of, new_tracking_id, require_converter, submit
 
-__all__ = ["Documents", "Ingest", "groups_of", "new_tracking_id", "submit"]
+__all__ = ["Documents", "Ingest", "groups_of", "new_tracking_id", "require_converter", "submit"]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stateless_rag.errors import InvalidInput, ProviderError, WorkCancelled
+from stateless_rag.errors import BudgetExhausted, InvalidInput, ProviderError, WorkCancelled
 from stateless_rag.ingest.given import given_again, given_extraction, is_kept, records_of
 from stateless_rag.ingest.work import Work
 from stateless_rag.stages.chunk import chunk, chunk_at
@@ -140,6 +140,10 @@ class Chunks:
         """Extract chunk after chunk until the end; run `workers` of these at once."""
         while (item := await self._waiting.get()) is not None:
             work, piece = item
+            if work.paused is not None:
+                self._done(work)
+                continue
+            await self._context.limits.turn(self._context.priority)
             try:
                 records = records_of(work.claim, piece)
                 work.extractions[piece.id] = (
@@ -149,6 +153,8 @@ class Chunks:
                 )
             except WorkCancelled:
                 work.cancelled = True
+            except BudgetExhausted as error:
+                work.paused = error
             except ProviderError as error:
                 generation = self._context.extractor.generation(self._context)
                 work.note_error(piece, f"{type(error).__name__}: {error}", generation)

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.commit import Batch, Outdated, Ready, commit
-from stateless_rag.errors import ProviderError, ProviderRateLimited, ProviderTimeout, ProviderUnavailable
+from stateless_rag.errors import (
+    BudgetExhausted,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from stateless_rag.ingest.reports import Found, found
 from stateless_rag.text import document_digest
 from stateless_rag.types import Status
@@ -67,6 +73,8 @@ class Commits:
             while work is not None:
                 if work.cancelled or self._workspace.is_cancelled(work.claim.sequence):
                     await self.fail(work, CANCELLED)
+                elif work.paused is not None:
+                    await self.put_back([work], work.paused)
                 elif work.errors and not self._settings.accept_partial:
                     await self.fail(work, f"{len(work.errors)} of {len(work.chunks)} chunks failed")
                 elif group and characters + work.characters > _CHARACTERS:
@@ -91,6 +99,8 @@ class Commits:
         except Outdated as outdated:
             if rest := self._prepare_again(group, outdated):
                 await self._commit(rest)
+        except BudgetExhausted as error:
+            await self.put_back(group, error)
         except ProviderError as error:
             await self._apart(group, error)
 
@@ -195,6 +205,8 @@ class Commits:
             await self._together([work])
         except Outdated as outdated:
             self._prepare_again([work], outdated)
+        except BudgetExhausted as error:
+            await self.put_back([work], error)
         except ProviderError as error:
             await self.fail(work, _told(error))
             return _unreachable(error)
@@ -208,6 +220,21 @@ class Commits:
         for work in works:
             self._reports.settle(work, Status.PROCESSED, "unchanged", Found(), unchanged=True)
         await self._room.leave(works)
+
+    async def put_back(
+        self, works: Sequence[Work], reason: BudgetExhausted | None = None, *, entered: bool = True
+    ) -> None:
+        """Let go of documents that cannot be paid for now; they stay pending, and what was paid for in the journal.
+
+        `reason` is that of a pause that begins; documents that were not let in yet have not `entered`.
+        """
+        if reason is not None:
+            self._reports.pause(reason)
+        await self._workspace.release([work.claim.sequence for work in works])
+        for work in works:
+            self._reports.put_back(work)
+        if entered:
+            await self._room.leave(works)
 
     async def fail(self, work: Work, message: str, holds: Found | None = None) -> None:
         """Record that a document failed; what was extracted of it stays in the journal."""

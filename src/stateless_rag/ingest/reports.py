@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stateless_rag.context import Context
+    from stateless_rag.errors import BudgetExhausted
     from stateless_rag.ingest.work import Work
     from stateless_rag.protocols import Claim, Workspace
 
@@ -63,6 +64,7 @@ class Reports:
         self._settled = 0
         self.under_way: set[int] = set()
         self.total: int | None = None
+        self.paused: BudgetExhausted | None = None
 
     @property
     def accepted(self) -> set[int]:
@@ -84,7 +86,7 @@ class Reports:
         self,
         work: Work,
         status: Status,
-        kind: Literal["unchanged", "committed", "failed"],
+        kind: Literal["unchanged", "committed", "failed", "paused"],
         holds: Found,
         **fields: Any,
     ) -> None:
@@ -97,7 +99,7 @@ class Reports:
             entities=holds.entities,
             relations=holds.relations,
             errors=tuple(work.errors),
-            warnings=holds.warnings if work.chunks or status is Status.FAILED else _EMPTY,
+            warnings=holds.warnings if work.chunks or status is not Status.PROCESSED else _EMPTY,
             truncated=holds.truncated,
             **fields,
         )
@@ -115,6 +117,15 @@ class Reports:
             message=report.error or "",
             report=report,
         )
+
+    def pause(self, reason: BudgetExhausted) -> None:
+        """Take note that nothing more can be paid for now."""
+        self.paused = reason
+
+    def put_back(self, work: Work) -> None:
+        """Report that a document stays pending, since it cannot be paid for now."""
+        error = None if self.paused is None else f"{type(self.paused).__name__}: {self.paused}"
+        self.settle(work, Status.PENDING, "paused", Found(), error=error, stale=work.updates)
 
     async def finish(self, workspace: Workspace) -> InsertReport:
         """The report of the run; what others worked on is looked up in the workspace."""
@@ -134,6 +145,7 @@ class Reports:
             usage=self._context.meter.totals(),
             seconds=self._context.clock.monotonic() - self._started,
             revision=workspace.revision,
+            paused=None if self.paused is None else str(self.paused),
         )
         self._context.emit("finished", done=len(told), total=len(told), report=report)
         return report

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.ingest.chunks import Chunks
-from stateless_rag.ingest.commits import Commits
+from stateless_rag.ingest.commits import CANCELLED, Commits
+from stateless_rag.ingest.files import Files
 from stateless_rag.ingest.reports import Reports
-from stateless_rag.ingest.source import Documents, groups_of, submit
+from stateless_rag.ingest.source import Documents, groups_of, require_converter, submit
 from stateless_rag.ingest.work import Room, Work
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Ingest:
         self, context: Context, workspace: Workspace, tracking_id: str, *, keep: int | None = None
     ) -> None:
         """`keep`: how many documents the report tells of at the most, the last ones; None for all."""
+        self._context = context
         self._settings = context.settings.ingest
         self._workspace = workspace
         self._tracking_id = tracking_id
@@ -81,6 +83,7 @@ class Ingest:
     async def _submitted(self, documents: Documents) -> AsyncGenerator[Sequence[Claim]]:
         async with aclosing(groups_of(documents, at_most=self._settings.documents_in_flight)) as groups:
             async for group in groups:
+                require_converter(self._context, group)
                 submitted, taken = await submit(self._workspace, group, self._tracking_id, claimed=True)
                 self._reports.expect(submitted)
                 yield taken
@@ -97,15 +100,49 @@ class Ingest:
                 await asyncio.sleep(_POLL)
 
     async def _feed(self, claims: AsyncGenerator[Sequence[Claim]]) -> None:
-        async with aclosing(claims):
+        files = Files(self._context, self._workspace, self._let_in, self._unreadable)
+        async with aclosing(claims), aclosing(files):
             async for group in claims:
                 self._reports.accept(group)
-                entered = 0
-                while entered < len(group):
-                    let_in = group[entered : entered + await self._room.enter(group[entered:])]
-                    await self._chunks.prepare(let_in, self._commits.unchanged, self._commits.fail)
-                    entered += len(let_in)
+                await files.take(group)
+            await files.finish()
         self._reports.total = len(self._reports.accepted)
+
+    async def _let_in(self, group: Sequence[Claim]) -> None:
+        entered = 0
+        while entered < len(group):
+            if self._reports.paused is not None:
+                rest = [Work(claim) for claim in group[entered:]]
+                await self._commits.put_back(rest, entered=False)
+                break
+            let_in = group[entered : entered + await self._room.enter(group[entered:])]
+            await self._chunks.prepare(let_in, self._commits.unchanged, self._commits.fail)
+            entered += len(let_in)
+
+    async def _unreadable(self, claim: Claim, error: str | None, updates: bool) -> None:
+        await self._room.enter([claim])
+        await self._commits.fail(Work(claim, updates=updates), CANCELLED if error is None else error)
+
+    # ---- budgets ---------------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> str | None:
+        """Why nothing more is worked on: a budget is used up."""
+        return None if self._reports.paused is None else str(self._reports.paused)
+
+    @property
+    def ended(self) -> bool:
+        """Whether that is the run's own budget, so that it will not go on."""
+        allowance = self._context.allowance
+        return allowance is not None and allowance.lasting
+
+    def goes_on(self) -> bool:
+        """Go on after a pause, if there is something to be spent again; tells whether there is."""
+        allowance = self._context.allowance
+        if allowance is not None and allowance.refusal() is not None:
+            return False
+        self._reports.paused = None
+        return True
 
     def _is_ready(self, work: Work) -> None:
         self._commits.add(work)

@@ -14,14 +14,23 @@ from stateless_rag.checks import iterable, shown
 from stateless_rag.errors import InvalidInput
 from stateless_rag.protocols import Claim
 from stateless_rag.stages.chunk import document_id
-from stateless_rag.types import Document, GivenDocument
+from stateless_rag.types import Document, File, FileDocument, GivenDocument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from stateless_rag.context import Context
     from stateless_rag.protocols import Workspace
 
-__all__ = ["Documents", "claims_of", "groups_of", "new_tracking_id", "submit"]
+__all__ = [
+    "Documents",
+    "claims_of",
+    "groups_of",
+    "new_tracking_id",
+    "require_converter",
+    "require_texts",
+    "submit",
+]
 
 Documents = Iterable[Document | str] | AsyncIterable[Document | str] | Document | str
 _GROUP = 128
@@ -63,7 +72,7 @@ async def groups_of(documents: Documents, *, at_most: int = _GROUP) -> AsyncGene
                 break
             if document is not _Mark.SLOW:
                 group.append(document)
-                characters += len(document.text)
+                characters += _size(document)
             if group and (
                 document is _Mark.SLOW
                 or len(group) >= min(at_most, _GROUP)
@@ -162,11 +171,28 @@ async def submit(
     workspace: Workspace, documents: Sequence[Document], tracking_id: str, *, claimed: bool
 ) -> tuple[Sequence[Claim], Sequence[Claim]]:
     """Make documents durable as pending; returns all of them, and those that the caller may work on."""
-    if sum(len(document.text) for document in documents) <= _INLINE_CHARACTERS:
+    if sum(map(_size, documents)) <= _INLINE_CHARACTERS:
         claims = claims_of(documents, tracking_id)
     else:
         claims = await asyncio.to_thread(claims_of, documents, tracking_id)
     return await workspace.submit(claims, claimed=claimed)
+
+
+def require_converter(context: Context, documents: Sequence[Document]) -> None:
+    """Raise InvalidInput for files where nothing makes texts of them."""
+    if context.converter is None and any(isinstance(document, FileDocument) for document in documents):
+        raise InvalidInput("there are files among the documents; open the engine with converter=Converter()")
+
+
+def require_texts(documents: Sequence[Document]) -> None:
+    """Raise InvalidInput for files: what they cost is known when they are texts."""
+    if any(isinstance(document, FileDocument) for document in documents):
+        told = "there are files among the documents; make texts of them first, with Converter.convert"
+        raise InvalidInput(told)
+
+
+def _size(document: Document) -> int:
+    return len(document.content) if isinstance(document, FileDocument) else len(document.text)
 
 
 def claims_of(documents: Sequence[Document], tracking_id: str) -> list[Claim]:
@@ -180,6 +206,7 @@ def claims_of(documents: Sequence[Document], tracking_id: str) -> list[Claim]:
             text=document.text,
             tracking_id=tracking_id,
             given=document.given if isinstance(document, GivenDocument) else None,
+            file=File(document.name, document.content) if isinstance(document, FileDocument) else None,
         )
         for document in documents
     ]

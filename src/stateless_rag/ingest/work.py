@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stateless_rag.types import ChunkError, Document, Extraction
 
 if TYPE_CHECKING:
+    from stateless_rag.errors import BudgetExhausted
     from stateless_rag.protocols import Claim
     from stateless_rag.settings import IngestSettings
     from stateless_rag.types import Chunk
@@ -20,7 +21,7 @@ __all__ = ["Room", "Work"]
 @dataclass(eq=False)
 class Work:
     """A claimed document between chunking and commit. `updates` tells that an older version is there, `characters`
-    how long the text is that was submitted.
+    how long the text is that was submitted, `paused` why it cannot be paid for now.
     """
 
     claim: Claim
@@ -30,6 +31,7 @@ class Work:
     errors: list[ChunkError] = field(default_factory=list)
     open_chunks: int = 0
     cancelled: bool = False
+    paused: BudgetExhausted | None = None
     characters: int = 0
 
     def __post_init__(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stateless_rag.protocols.journal import Charge, Journal, JournalEntry
+from stateless_rag.protocols.batches import Batches, BatchLLM, BatchReply, BatchState
+from stateless_rag.protocols.files import FileReader, FileText
+from stateless_rag.protocols.journal import Charge, Journal, JournalEntry, Spending
 from stateless_rag.protocols.providers import (
     LLM,
     Embedder,
@@ -43,6 +45,10 @@ __all__ = [
     "LLM",
     "Allowed",
     "Basis",
+    "BatchLLM",
+    "BatchReply",
+    "BatchState",
+    "Batches",
     "Change",
     "Charge",
     "ChunkRow",
@@ -55,6 +61,8 @@ __all__ = [
     "Embeddings",
     "EntityRow",
     "Extractor",
+    "FileReader",
+    "FileText",
     "Hit",
     "Journal",
     "JournalEntry",
@@ -68,6 +76,7 @@ __all__ = [
     "RelationRow",
     "Reranker",
     "Snapshot",
+    "Spending",
     "StreamPart",
     "Tokenizer",
     "VectorKind",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from stateless_rag.flights import Flights
     from stateless_rag.protocols.providers import LLMReply, Vectors
     from stateless_rag.types import Usage
 
-__all__ = ["Charge", "Journal", "JournalEntry"]
+__all__ = ["Charge", "Journal", "JournalEntry", "Spending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     """A paid LLM call: `digest` of all that determines the reply, the reply, and what it cost.
 
-    `document` is that for whose chunk it was made first.
+    `document` is that for whose chunk it was made first, `batch` the file of requests that it was paid for in.
     """
 
     digest: str
@@ -27,20 +27,22 @@ class JournalEntry:
     reply: LLMReply
     usage: Usage
     document: str | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """Calls that were paid for a question: for the ledger alone, no reply is kept.
+    """Calls that were paid for a question, or for a reply that was of no use: for the ledger alone, nothing is kept.
 
-    `texts` is how many were embedded.
+    `texts` is how many were embedded. `document` is that for whose chunk it was.
     """
 
     purpose: str
     model: str
     usage: Usage
-    query: str
+    query: str | None = None
     texts: int = 0
+    document: str | None = None
 
 
 class Journal(Protocol):
@@ -61,3 +63,22 @@ class Journal(Protocol):
 
     async def put_vectors(self, vectors: Mapping[str, Vectors], entry_usage: Usage, model: str) -> None:
         """Store paid vectors."""
+
+
+class Spending(Protocol):
+    """What was ever paid for in a workspace, by whomever, and the budget that is kept with it."""
+
+    @property
+    def recorded(self) -> Mapping[str, Any] | None:
+        """The budget, as it is recorded; None if there is none."""
+
+    def spent(self, *, today: bool) -> Mapping[tuple[str, bool], Usage]:
+        """What was paid by model and by whether it was in batch files, ever or on this day of UTC, calls included
+        that are not written yet.
+        """
+
+    def tomorrow(self) -> float:
+        """When the day ends, in seconds since 1970."""
+
+    def now(self) -> float:
+        """The time, likewise."""

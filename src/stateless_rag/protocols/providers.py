@@ -34,7 +34,7 @@ __all__ = [
 class LLMRequest:
     """One call of an LLM. The order of the messages is system, history, prompt.
 
-    `purpose` (extract, glean, summarize, keywords, answer) is for ledgers; it does not change the answer.
+    `purpose` (extract, glean, summarize, keywords, themes, answer) is for ledgers; it does not change the answer.
     """
 
     prompt: str
@@ -134,7 +134,7 @@ class Tokenizer(Protocol):
     """Counts tokens and says where they begin. Used from several threads at once.
 
     One that is built when it first counts may have an attribute `built`, which tells whether it is: until then
-    it is not asked on the event loop.
+    it is not asked on the event loop. One that is built for some texts only has a method `is_ready(texts)` instead.
     """
 
     @property

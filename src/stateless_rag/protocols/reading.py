@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stateless_rag.filters import MetadataFilter
+    from stateless_rag.protocols.partition import Partition
     from stateless_rag.protocols.providers import Vectors
+    from stateless_rag.settings import CommunitySettings
     from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
 
     Ids = NDArray[np.int64]
@@ -175,6 +177,11 @@ class Snapshot(Protocol):
 
     def node(self, name: str) -> int | None:
         """The id that an entity or title of that name has among the links, if there is one; aliases applied."""
+
+    def communities(self, settings: CommunitySettings, allowed: Allowed | None = None) -> Partition:
+        """The communities that the entities fall into; under `allowed` those of allowed entities and of the relations
+        that allowed chunks state. Found when they are first asked for. Raises InvalidInput without the library.
+        """
 
     @property
     def mask(self) -> Allowed | None:

@@ -74,6 +74,9 @@ class Workspace(Protocol):
     async def release(self, sequences: Collection[int]) -> None:
         """Let go of claims without having finished; another may take them."""
 
+    async def file_content(self, sequence: int) -> bytes | None:
+        """The file that was submitted in place of a text; None if that is pending no more."""
+
     async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
         """Record that a claimed document failed, and let go of it."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Entity,
         EntityMention,
         Extraction,
+        File,
         Given,
         Relation,
         RelationMention,
@@ -121,7 +122,8 @@ class Claim:
     """A document accepted but not committed, claimed by one worker until it commits, fails or lets go.
 
     `given` is what its caller says of it instead of the stages. With `upgrade` it is there already, and is to be
-    extracted again as it is committed then, whatever was said of it here; older submissions stay.
+    extracted again as it is committed then, whatever was said of it here; older submissions stay. `file` is one whose
+    text is not known yet.
     """
 
     sequence: int
@@ -133,6 +135,7 @@ class Claim:
     attempts: int = 0
     errors: tuple[Mapping[str, Any], ...] = ()
     given: Given | None = None
+    file: File | None = None
     upgrade: bool = False
 
 

@@ -1,8 +1,9 @@
 """The built-in extractor: without a model it finds names and terms that occur together.
 
 What a text names (see `terms`) becomes entities; those that follow each other in a sentence become relations,
-and the title of the text is related to what its sentences name. Pure, deterministic, and fast: it stands in for
-an LLM when there is none, and reads questions for keywords.
+and the title of the text is related to what its sentences name. Descriptions are quotations of those sentences, between
+“ and ”, which are not embedded once more. Pure, deterministic, and fast: it stands in for an LLM when there is none,
+and reads questions for keywords.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from stateless_rag.checks import whole
 from stateless_rag.providers.stopwords import FUNCTION_WORDS
 from stateless_rag.providers.terms import Sentence, Term, content_words, find_terms, split_sentences
 from stateless_rag.providers.terms_chinese import HAN, chinese_words
-from stateless_rag.text import entity_key, normalize_name
+from stateless_rag.text import entity_key, normalize_name, quotation
 from stateless_rag.types import Chunk, EntityMention, Extraction, Keywords, RelationMention
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CooccurrenceExtractor", "builtin_keywords"]
 
-_GENERATION = "builtin-2"
+_GENERATION = "builtin-3"
 _INLINE_CHARACTERS = 1_500  # about a millisecond, and many may have their turn one after the other
 _PER_SENTENCE = 12
 _DESCRIPTION = 300
@@ -180,7 +181,7 @@ class _Reading:
             named.key,
             named.name,
             named.type,
-            _cut(description, _DESCRIPTION),
+            quotation(_cut(description, _DESCRIPTION)),
         )
 
     def _relations(
@@ -192,7 +193,7 @@ class _Reading:
             usable = [(named, term) for named, term in row if named.key in kept][:_PER_SENTENCE]
             if not usable:
                 continue
-            said = _cut(self._said[place], _SENTENCE)
+            said = quotation(_cut(self._said[place], _SENTENCE))
             for (one, before), (other, after) in pairwise(usable):
                 self._relate(found, one, other, self._text[before.stop : after.start], said)
             if title is not None:

@@ -79,6 +79,11 @@ class HashingEmbedder(TextEmbedder):
         return 0.05
 
     @property
+    def lexical(self) -> bool:
+        """It compares words, so the vectors of entities take in what their descriptions quote."""
+        return True
+
+    @property
     def min_share(self) -> float:
         """The share of a question's words, by rarity, that a passage must have for the question to be about it.
 

@@ -12,6 +12,7 @@ from stateless_rag.errors import InvalidInput, InvalidReply, ProviderRejected, P
 from stateless_rag.protocols import Embeddings, LLMReply, StreamPart
 from stateless_rag.providers.embedder import TextEmbedder
 from stateless_rag.providers.http import parse_body
+from stateless_rag.providers.openai_batches import OpenAIBatches
 from stateless_rag.providers.openai_client import LoopClients, mapped_errors
 from stateless_rag.providers.think import ThinkFilter, remove_thinking
 from stateless_rag.text import digest
@@ -32,13 +33,13 @@ _MOST_TOKENS = 2**31 - 1  # what is more is no count of one call
 
 
 class OpenAILLM:
-    """A chat model. Implements the protocol `LLM`.
+    """A chat model. Implements the protocols `LLM` and `BatchLLM`.
 
     `api_key` is never read from the environment; servers that want none can do without. `extra_body` is sent
     with each request as it is. `max_tokens` bounds answers whose request sets no bound (it is sent as
     `max_completion_tokens` to OpenAI itself, as `max_tokens` to other servers). `http_client_factory` makes
     the `httpx2.AsyncClient` of each event loop, for proxies and certificates. `stream_usage=False` is for
-    servers that refuse `stream_options`.
+    servers that refuse `stream_options`. `batch_requests` and `batch_bytes` bound the files of `batches`.
 
     Calls are neither retried nor timed here. `<think>…</think>` is removed from answers; `reasoning_content`
     is left alone. Errors: `ProviderRateLimited`, `ProviderUnavailable`, `ProviderTimeout`,
@@ -57,6 +58,8 @@ class OpenAILLM:
         max_tokens: int | None = None,
         http_client_factory: Callable[[], httpx2.AsyncClient] | None = None,
         stream_usage: bool = True,
+        batch_requests: int = 50_000,
+        batch_bytes: int = 200_000_000,
     ) -> None:
         self._name = _checked_name(model)
         self._clients = LoopClients(
@@ -66,6 +69,10 @@ class OpenAILLM:
         self._temperature = optional("temperature", temperature, number)
         self._max_tokens = optional("max_tokens", max_tokens, whole, least=1)
         self._stream_usage = flag("stream_usage", stream_usage)
+        self._batch_bounds = {
+            "max_requests": whole("batch_requests", batch_requests, least=1),
+            "max_bytes": whole("batch_bytes", batch_bytes, least=1),
+        }
         self._model = _described(
             model, temperature=temperature, max_tokens=max_tokens, extra_body=_fingerprint(self._extra_body)
         )
@@ -82,16 +89,7 @@ class OpenAILLM:
                 **self._arguments(request)
             )
             content = raw.content
-        body = parse_body(content, self._name)
-        choice = _first_choice(body)
-        if choice is None:
-            raise InvalidReply(f"{self._name} answered without choices")
-        text, finish = _content(choice.get("message"), self._name), choice.get("finish_reason")
-        if finish == "content_filter":
-            raise ProviderRejected(f"{self._name}: the answer was withheld by a content filter")
-        if text is None and finish != "length":
-            raise InvalidReply(f"{self._name} answered without content (finish_reason {_reason(finish)})")
-        return _reply(remove_thinking(text or ""), body.get("usage"), truncated=finish == "length")
+        return self._read(parse_body(content, self._name))
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamPart]:
         """Answer one request piece by piece. Closing the generator closes the connection."""
@@ -122,9 +120,25 @@ class OpenAILLM:
             yield StreamPart(text=text)
         yield StreamPart(reply=_reply(thoughts.text, usage, truncated=finish == "length"))
 
+    @property
+    def batches(self) -> OpenAIBatches:
+        """Where the model takes requests in files, for half the price."""
+        return OpenAIBatches(self._name, self._clients, self._arguments, self._read, **self._batch_bounds)
+
     async def close(self) -> None:
         """Close the connections of the running event loop."""
         await self._clients.close()
+
+    def _read(self, body: Mapping[str, Any]) -> LLMReply:
+        choice = _first_choice(body)
+        if choice is None:
+            raise InvalidReply(f"{self._name} answered without choices")
+        text, finish = _content(choice.get("message"), self._name), choice.get("finish_reason")
+        if finish == "content_filter":
+            raise ProviderRejected(f"{self._name}: the answer was withheld by a content filter")
+        if text is None and finish != "length":
+            raise InvalidReply(f"{self._name} answered without content (finish_reason {_reason(finish)})")
+        return _reply(remove_thinking(text or ""), body.get("usage"), truncated=finish == "length")
 
     async def _next_event(self, events: AsyncStream[Any], *, finished: bool) -> Mapping[str, Any] | None:
         try:

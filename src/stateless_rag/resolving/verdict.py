@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from stateless_rag.calls import complete
-from stateless_rag.context import Meter
 from stateless_rag.errors import InvalidInput
 from stateless_rag.lenient_json import read_object
 from stateless_rag.limits import Priority
@@ -39,7 +38,7 @@ async def verdicts(context: Context, pairs: Mapping[int, tuple[Entity, Entity]])
     if context.llm_for("resolve") is None:
         raise InvalidInput("ask_llm is true, but there is no LLM; open the engine with one, or leave it out")
     # What is asked tells of documents: a copy in the journal would outlive them.
-    asking = context.derive(journal=None, meter=Meter(), priority=Priority.QUERY)
+    asking = context.derive(journal=None, priority=Priority.QUERY)
     numbers = list(pairs)
     parts = [numbers[start : start + _PAIRS] for start in range(0, len(numbers), _PAIRS)]
     tasks = [asyncio.ensure_future(_asked(asking, [pairs[number] for number in part])) for part in parts]

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from stateless_rag.context import Context
     from stateless_rag.protocols import Allowed, Hit, Snapshot, VectorKind, Vectors
+    from stateless_rag.protocols.partition import Partition
     from stateless_rag.protocols.reading import Flags, Floats, Links
+    from stateless_rag.settings import CommunitySettings
     from stateless_rag.stages.merge import Resolve
     from stateless_rag.stores.ids import Ids
     from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
@@ -245,6 +247,10 @@ class AllowedSnapshot:
     def node(self, name: str) -> int | None:
         """Perhaps one that no allowed chunk tells of: under the `mask` no edge leads from it."""
         return self._whole.node(name)
+
+    def communities(self, settings: CommunitySettings, allowed: Allowed | None = None) -> Partition:
+        """Those of what is left of the graph."""
+        return self._whole.communities(settings, allowed or self._allowed)
 
     @property
     def mask(self) -> Allowed:

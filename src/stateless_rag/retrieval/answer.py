@@ -180,7 +180,9 @@ async def _draft(
     if options.mode == "bypass" and context.llm_for("answer") is None and not told:
         raise InvalidInput("mode 'bypass' asks the LLM alone, and there is none: give the context an LLM")
     context = begin(context, options)
-    retrieval = await retrieve(context, read, question, options)
+    if options.max_summaries is None and not told:
+        options = replace(options, max_summaries=options.max_communities)
+    retrieval = await retrieve(context, read, question, options, kept=cache)
     started = context.clock.monotonic()
     if retrieval.empty and options.mode != "bypass":
         return _Draft(context, retrieval, started, text=context.prompts.no_context, no_context=True)

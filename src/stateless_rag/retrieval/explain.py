@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stateless_rag.context import Context
+    from stateless_rag.protocols import Journal
     from stateless_rag.retrieval.retrieve import Read
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage, Retrieval, Seed, Trace
@@ -20,13 +21,19 @@ __all__ = ["explain", "explanation"]
 
 
 async def explain(
-    context: Context, read: Read, question: str, options: QueryOptions, expect: str | None = None
+    context: Context,
+    read: Read,
+    question: str,
+    options: QueryOptions,
+    expect: str | None = None,
+    *,
+    kept: Journal | None = None,
 ) -> Explanation:
     """Retrieve, and say why each passage was found, and what became of the document `expect`.
 
     Raises as `retrieve` does.
     """
-    return explanation(await retrieve(context, read, question, options, expect=expect))
+    return explanation(await retrieve(context, read, question, options, expect=expect, kept=kept))
 
 
 def explanation(retrieval: Retrieval) -> Explanation:

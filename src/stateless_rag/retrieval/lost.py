@@ -60,6 +60,12 @@ def expected(whole: Snapshot, snapshot: Snapshot, plan: Plan, ranks: Ranks, docu
             f"{plan.candidates} are handed on: raise chunk_top_k"
         )
         return _lost(document_id, "fusion", told, facts)
+    if plan.options.mode == "themes":
+        told = (
+            "its passages are at home in no community that was picked: raise max_communities "
+            f"({plan.options.max_communities})"
+        )
+        return _lost(document_id, "search", told, facts)
     return _by_graph(plan, ranks, own, document_id, facts) or _unreached(
         snapshot, plan, own, document_id, facts
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stateless_rag.retrieval.allowed import Folds
-from stateless_rag.settings import WalkSettings
+from stateless_rag.settings import CommunitySettings, WalkSettings
 from stateless_rag.types import Keywords
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class Plan:
 
     `lexical`: no embedder answered; names and words lead to the seeds. `prompt` is the system prompt around
     an empty context, `count` counts tokens, `candidates` is how many passages to return at most, `folds` how
-    values are folded under a metadata filter, `walk` what the modes walk and mix rank by. `expect` is the document
+    values are folded under a metadata filter, `walk` what the modes walk and mix rank by,
+    `communities` how mode themes finds them. `expect` is the document
     whose fate is to be told. Below the `floor` nothing is found.
     """
 
@@ -40,5 +41,6 @@ class Plan:
     candidates: int = 20
     folds: Folds = field(default_factory=Folds)
     walk: WalkSettings = field(default_factory=WalkSettings)
+    communities: CommunitySettings = field(default_factory=CommunitySettings)
     expect: str | None = None
     floor: Floor | None = None

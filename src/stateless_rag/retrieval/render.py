@@ -10,11 +10,11 @@ from stateless_rag.prompts import render
 from stateless_rag.types import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from stateless_rag.prompts import Prompts
     from stateless_rag.settings import QueryOptions
-    from stateless_rag.types import Entity, Passage, Relation, Retrieval
+    from stateless_rag.types import Entity, Passage, Relation, Retrieval, Theme
 
 __all__ = [
     "context_text",
@@ -96,22 +96,37 @@ def context_text(
     references: Sequence[Reference],
     *,
     graph: bool = True,
+    themes: Sequence[Theme] = (),
 ) -> str:
-    """The four labelled parts; without `graph`, passages and references only.
+    """The labelled parts: themes if there are any with a summary, entities, relations, passages and references;
+    without `graph`, passages and references only.
 
-    `entities` and `relations` are rendered lines; `references` has one entry per passage.
+    `entities` and `relations` are rendered lines; `references` has one entry per passage, and behind those what only
+    themes rest on.
     """
-    parts = []
+    parts = [*_summaries(themes)] if any(theme.summary for theme in themes) else []
     if graph:
         parts += ["-----Entities-----\n\n```json\n", *(f"{line}\n" for line in entities), "```\n\n"]
         parts += ["-----Relations-----\n\n```json\n", *(f"{line}\n" for line in relations), "```\n\n"]
     parts.append("-----Passages-----\n\n")
-    for passage, reference in zip(passages, references, strict=True):
+    for passage, reference in zip(passages, references, strict=False):
         before, after = passage_frame(reference.number, passage.text)
         parts += (before, passage.text, after)
     parts.append("-----References-----\n\n")
     parts += dict.fromkeys(f"{reference_line(reference)}\n" for reference in references)
     return "".join(parts)
+
+
+def _summaries(themes: Iterable[Theme]) -> Iterator[str]:
+    """The summaries of communities, heaviest first."""
+    yield "-----Communities-----\n\n"
+    for theme in themes:
+        if theme.summary:
+            yield f"### {_SPACE.sub(' ', ', '.join(theme.title))}\n{_unfenced_text(theme.summary)}\n\n"
+
+
+def _unfenced_text(text: str) -> str:
+    return text.replace("-----", "- - -")
 
 
 def system_prompt(prompts: Prompts, options: QueryOptions, context: str) -> str:
@@ -124,7 +139,8 @@ def system_prompt(prompts: Prompts, options: QueryOptions, context: str) -> str:
     if options.mode == "bypass":
         template = template or ""
     elif template is None:
-        template = prompts.answer_naive_system if options.mode == "naive" else prompts.answer_system
+        own = {"naive": prompts.answer_naive_system, "themes": prompts.answer_themes_system}
+        template = own.get(options.mode, prompts.answer_system)
     elif "{context}" not in template:
         template = f"{template}\n\n{{context}}"
     return render(
@@ -147,7 +163,8 @@ def passages_only(retrieval: Retrieval) -> str:
             for relation in retrieval.relations[:_BEST]
         ]
         return "\n\n".join(told)
-    cited = list(zip(retrieval.passages, retrieval.references, strict=True))[:_BEST]
+    most = max(_BEST, len(retrieval.themes))  # of each theme its first passage
+    cited = list(zip(retrieval.passages, retrieval.references, strict=True))[:most]
     parts = [f"{_excerpt(passage.text)} [{reference.number}]" for passage, reference in cited]
     listed = dict.fromkeys(f"- {reference_line(reference)}" for _, reference in cited)
     return "\n\n".join([*parts, "### References\n\n" + "\n".join(listed)])

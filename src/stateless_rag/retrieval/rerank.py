@@ -29,8 +29,8 @@ class Reranked:
 
 
 def reranks(context: Context, options: QueryOptions) -> bool:
-    """Whether there is a reranker and the caller wants it."""
-    return options.rerank and context.reranker is not None
+    """Whether there is a reranker and the caller wants it. Mode themes has an order of its own, across communities."""
+    return options.rerank and context.reranker is not None and options.mode != "themes"
 
 
 async def reranked(

@@ -21,6 +21,7 @@ from stateless_rag.retrieval.question import checked_question
 from stateless_rag.retrieval.render import context_text, references_of, system_prompt
 from stateless_rag.retrieval.rerank import reranked, reranks
 from stateless_rag.retrieval.search import Found, Plan, search
+from stateless_rag.retrieval.summaries import summaries
 from stateless_rag.retrieval.unrelated import UNRELATED, floor_for
 from stateless_rag.types import Dropped, Expected, Keywords, Retrieval, Trace
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from stateless_rag.context import Context
-    from stateless_rag.protocols import Snapshot
+    from stateless_rag.protocols import Journal, Snapshot
     from stateless_rag.retrieval.rerank import Reranked
     from stateless_rag.settings import QueryOptions
     from stateless_rag.types import Passage
@@ -81,9 +82,16 @@ def _with_threshold(context: Context, options: QueryOptions) -> QueryOptions:
 
 
 async def retrieve(
-    context: Context, read: Read, question: str, options: QueryOptions, *, expect: str | None = None
+    context: Context,
+    read: Read,
+    question: str,
+    options: QueryOptions,
+    *,
+    expect: str | None = None,
+    kept: Journal | None = None,
 ) -> Retrieval:
-    """Find what answers a question. The only LLM call is that for keywords, in the modes that use them.
+    """Find what answers a question. The only LLM calls are that for keywords, in the modes that use them, and in mode
+    themes the `max_summaries` that are asked for; summaries are looked up, and kept, in the journal `kept`.
 
     `read` runs a function on a snapshot of the workspace. What becomes of the document `expect` is told in the
     trace. Raises InvalidInput, ProviderError (with `on_provider_error="degrade"` the steps fall back instead, and
@@ -111,16 +119,28 @@ async def retrieve(
     found = await read(lambda snapshot: search(snapshot, plan))
     notes.extend((UNRELATED,) if found.unrelated else ())
     laps.lap("search")
+    said = await summaries(context, found.evidence, options, kept, found.room)
+    notes.extend(said.notes)
+    if found.evidence:
+        laps.lap("themes")
     ranked = await reranked(context, question, options, found.passages)
     notes.extend(ranked.notes)
     laps.lap("rerank")
-    passages = fit_passages(ranked.passages, options.chunk_top_k, found.room, plan.count)
-    _require_room(found, ranked.passages, passages, options)
+    shown = fit_passages(ranked.passages, options.chunk_top_k, found.room - said.tokens, plan.count)
+    _require_room(found, ranked.passages, shown, options)
     laps.lap("budget")
+    passages = [*shown, *said.resting_on(shown)]
     references = references_of(passages)
+    themes = said.themes(passages, references)
     empty = not (passages or found.entities or found.relations)
-    graph = options.mode != "naive"
-    text = context_text(found.entity_lines, found.relation_lines, passages, references, graph=graph)
+    text = context_text(
+        found.entity_lines,
+        found.relation_lines,
+        shown,
+        references,
+        graph=options.mode != "naive",
+        themes=themes,
+    )
     laps.lap("render")
     retrieval = Retrieval(
         question=question,
@@ -132,11 +152,12 @@ async def retrieve(
         passages=tuple(passages),
         references=references,
         context="" if empty else text,
-        found=found.counts,
+        found={**found.counts, **said.counts},
         usage=context.meter.totals(),
         timings=laps.timings,
         degraded=tuple(notes),
-        trace=_trace(context, found, ranked, passages),
+        themes=themes,
+        trace=_trace(context, found, ranked, shown),
     )
     context.emit("retrieved", report=retrieval)
     return retrieval
@@ -217,6 +238,7 @@ async def _plan(
         candidates=options.chunk_top_k * (_RERANKED if reranks(context, options) else 1),
         folds=Folds() if options.metadata_filter is None else Folds.of(context),
         walk=context.settings.walk,
+        communities=context.settings.communities,
     )
     texts = list(dict.fromkeys(text for text in (question, low, high) if text is not None))
     try:

@@ -21,6 +21,7 @@ from stateless_rag.retrieval.seeds import (
     relation_seeds,
     worded_chunks,
 )
+from stateless_rag.retrieval.themes import themed
 from stateless_rag.retrieval.trace import Ranks, relation_name, traced
 from stateless_rag.retrieval.unrelated import unrelated
 from stateless_rag.retrieval.walked import WALKING, walked
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stateless_rag.protocols import Hit, Snapshot
+    from stateless_rag.retrieval.evidence import Evidence
+    from stateless_rag.retrieval.themes import Themed
     from stateless_rag.retrieval.walked import Walked
     from stateless_rag.types import Entity, Passage, Relation, Trace
 
@@ -43,7 +46,8 @@ class Found:
 
     Entities and relations are cut to their budgets and come with their rendered lines; passages are ranked
     candidates, for which `room` tokens are left. `counts` is `Retrieval.found`, `trace` what is known so far of its
-    trace. `unrelated`: nothing is found because nothing came up to the plan's floor.
+    trace. `unrelated`: nothing is found because nothing came up to the plan's floor. `evidence` is that of the
+    communities that mode themes picked.
     """
 
     revision: int
@@ -56,6 +60,7 @@ class Found:
     counts: Mapping[str, int]
     trace: Trace
     unrelated: bool = False
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +93,19 @@ def search(snapshot: Snapshot, plan: Plan) -> Found:
     left = room(plan.prompt, plan.question, plan.options, plan.count)
     whole = snapshot
     snapshot = allowed_part(whole, plan.options.metadata_filter, plan.folds)
+    if plan.options.mode == "themes":  # whatever the question, the corpus is what it is about
+        about = themed(snapshot, plan)
+        seeds = _Seeds(about.entities, about.facts, about.chunks)
+        found = _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), about)
+        counts = {**found.counts, "communities": about.communities, "themes": len(about.evidence)}
+        return replace(found, counts=counts, evidence=tuple(about.evidence))
     if plan.floor is not None and unrelated(snapshot, plan.question, plan.vector, plan.floor):
         nothing = _found(whole, snapshot, plan, left, _Seeds(), Expansion({}, 0))
         return replace(nothing, unrelated=True)
     if plan.options.mode in WALKING:
-        found = walked(snapshot, plan)
-        seeds = _Seeds(found.entities, found.facts, found.chunks)
-        return _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), found)
+        walk = walked(snapshot, plan)
+        seeds = _Seeds(walk.entities, walk.facts, walk.chunks)
+        return _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), walk)
     seeds = _seeds(snapshot, plan)
     if snapshot.mask is not None:
         facts = [hit.id for hit in seeds.relations]
@@ -110,7 +121,7 @@ def _found(
     left: int,
     seeds: _Seeds,
     expansion: Expansion,
-    walk: Walked | None = None,
+    walk: Walked | Themed | None = None,
 ) -> Found:
     """What the seeds lead to; passages are those of the walk if there was one."""
     graph = _graph(snapshot, plan, left, seeds, expansion)

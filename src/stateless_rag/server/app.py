@@ -19,10 +19,11 @@ except ImportError as error:
 from stateless_rag import __version__
 from stateless_rag.checks import callback, instance
 from stateless_rag.server import routes
+from stateless_rag.server.guards import KeysFirst, KnownHosts
 from stateless_rag.server.metrics import Metrics
 from stateless_rag.server.problems import add_handlers
 from stateless_rag.server.requests import BodyLimits, RequestLog, limits_of
-from stateless_rag.server.service import open_service
+from stateless_rag.server.service import Embedders, open_service
 from stateless_rag.server.settings import ServerSettings
 from stateless_rag.server.workspace_of import WorkspacePaths
 
@@ -46,22 +47,28 @@ def create_app(
     store_settings: StoreSettings | None = None,
     clock: Clock | None = None,
     on_close: Callable[[], Awaitable[None]] | None = None,
+    embedders: Embedders | None = None,
 ) -> FastAPI:
     """An ASGI application that serves the workspaces of a root folder. Nothing is opened before it starts.
 
     `engine_options(name, embedder)` gives the keyword arguments of `Engine.open` for a workspace: its providers,
     settings and prompts; `embedder` names the one that the workspace is known to be made with, or is None. Without
-    it the built-in parts work. `on_close` is awaited when all is closed: to close those providers. May be called many
-    times in a process; each application has its own of everything, and must have a root of its own.
+    it the built-in parts work. `embedders(name)` gives the embedder of a name, for workspaces that are to be changed to
+    it; without it there is "hashing", the built-in one. `on_close` is awaited when all is closed: to close those
+    providers. May be called many times in a process; each application has its own of everything, and must have a root
+    of its own.
     """
     instance("settings", settings, kind=ServerSettings)
     options = _nothing if engine_options is None else callback("engine_options", engine_options)
+    named = _built_in if embedders is None else callback("embedders", embedders)
     metrics = Metrics()
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
         @asynccontextmanager
         async def running() -> AsyncGenerator[None]:
-            async with open_service(settings, metrics, options, store_settings, clock or Clock()) as service:
+            async with open_service(
+                settings, metrics, options, store_settings, clock or Clock(), named
+            ) as service:
                 app.state.service = service
                 yield
             if on_close is not None:
@@ -91,6 +98,8 @@ def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
     """What goes around each request, outermost first."""
     origins = settings.cors_origins
     around = [Middleware(RequestLog, metrics=metrics)]
+    if settings.allowed_hosts and "*" not in settings.allowed_hosts:
+        around.append(Middleware(KnownHosts, names=settings.allowed_hosts))
     if origins:
         around.append(
             Middleware(
@@ -106,6 +115,7 @@ def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
     return [
         *around,
         Middleware(WorkspacePaths, prefix=settings.api_prefix),
+        *([Middleware(KeysFirst)] if settings.protected else []),
         Middleware(BodyLimits, limit_of=limit_of),
     ]
 
@@ -113,6 +123,14 @@ def _middleware(settings: ServerSettings, metrics: Metrics) -> list[Middleware]:
 def _operation_id(route: APIRoute) -> str:
     tag = str(route.tags[0]) if route.tags else "service"
     return route.name if tag in _OURS else f"{tag}_{route.name}"
+
+
+def _built_in(name: str) -> Any:
+    from stateless_rag.providers import HashingEmbedder
+
+    if name != "hashing":
+        raise InvalidInput(f"this server knows no embedder {name!r}; there is hashing")
+    return HashingEmbedder()
 
 
 def _nothing(_name: str, _embedder: str | None) -> Mapping[str, Any]:

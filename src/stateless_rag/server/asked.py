@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
@@ -102,70 +102,38 @@ def _asked(request: Request, access: Access) -> Asked:
     return Asked(service, principal, workspace)
 
 
-async def _reading(
-    request: Request,
-    _1: _Lightrag = None,
-    _2: _Workspace = None,
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "read")
-
-
-async def _writing(
-    request: Request,
-    _1: _Lightrag = None,
-    _2: _Workspace = None,
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "write")
-
-
-async def _administering(
-    request: Request,
-    _1: _Lightrag = None,
-    _2: _Workspace = None,
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "admin")
-
-
 Named = Annotated[str, Path(description="The workspace.", pattern=_NAME)]
 """A workspace in the path. The name counts as `named_in_path` has read it."""
 
 
-async def _reading_project(
-    request: Request,
-    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "read")
+def _of_request(access: Access) -> Callable[..., Awaitable[Asked]]:
+    """What a route depends on whose workspace is named by a header, by `/w/…` in the path, or by default."""
+
+    async def found(
+        request: Request, _1: _Lightrag = None, _2: _Workspace = None, _3: _Key = None, _4: _Bearer = None
+    ) -> Asked:
+        return _asked(request, access)
+
+    return found
 
 
-async def _writing_project(
-    request: Request,
-    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "write")
+def _of_project(access: Access) -> Callable[..., Awaitable[Asked]]:
+    """What a route depends on whose path names the workspace."""
+
+    async def found(
+        request: Request,
+        workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
+        _3: _Key = None,
+        _4: _Bearer = None,
+    ) -> Asked:
+        return _asked(request, access)
+
+    return found
 
 
-async def _administering_project(
-    request: Request,
-    workspace: Named,  # noqa: ARG001 -- counts as `named_in_path` has read it
-    _3: _Key = None,
-    _4: _Bearer = None,
-) -> Asked:
-    return _asked(request, "admin")
-
-
-Reading = Annotated[Asked, Depends(_reading)]
-Writing = Annotated[Asked, Depends(_writing)]
-Administering = Annotated[Asked, Depends(_administering)]
-ReadProject = Annotated[Asked, Depends(_reading_project)]
-WriteProject = Annotated[Asked, Depends(_writing_project)]
-AdminProject = Annotated[Asked, Depends(_administering_project)]
+Reading = Annotated[Asked, Depends(_of_request("read"))]
+Writing = Annotated[Asked, Depends(_of_request("write"))]
+Administering = Annotated[Asked, Depends(_of_request("admin"))]
+ReadProject = Annotated[Asked, Depends(_of_project("read"))]
+WriteProject = Annotated[Asked, Depends(_of_project("write"))]
+AdminProject = Annotated[Asked, Depends(_of_project("admin"))]

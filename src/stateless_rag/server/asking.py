@@ -19,7 +19,7 @@ __all__ = ["Failed", "Found", "Piece", "Step", "Told", "ask", "is_generated"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that begins: keywords, searching, reranking, answering."""
+    """A step that begins: keywords, searching, summarizing, reranking, answering."""
 
     kind: str
 
@@ -46,7 +46,7 @@ class Failed:
 
 
 Told = Step | Found | Piece | Answer | Failed
-_STEPS = frozenset({"keywords", "searching", "reranking", "answering"})
+_STEPS = frozenset({"keywords", "searching", "summarizing", "reranking", "answering"})
 
 
 async def ask(asked: Asked, question: str, options: Mapping[str, Any]) -> AsyncGenerator[Told]:

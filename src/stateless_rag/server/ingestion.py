@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Ingestion"]
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0  # seconds
+_PAUSED = 60.0  # seconds between two looks whether a budget that was used up has something again
 
 
 class Ingestion:
@@ -34,6 +35,7 @@ class Ingestion:
         self._again: set[str] = set()
         self._stops: dict[str, asyncio.Event] = {}
         self._refused: set[str] = set()
+        self._paused: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
 
     async def look(self) -> None:
@@ -96,6 +98,8 @@ class Ingestion:
     async def close(self, grace: float) -> None:
         """Take in what is under way for so many seconds; the rest stays pending."""
         self._closed = True
+        for timer in self._paused.values():
+            timer.cancel()
         for stop in self._stops.values():
             stop.set()
         tasks = [*self._working.values(), *(each for tasks in self._retrying.values() for each in tasks)]
@@ -114,7 +118,7 @@ class Ingestion:
                 self._again.discard(name)
                 try:
                     async with self._leases.lease(name) as engine:
-                        await engine.work(stop=self._stops[name], until_empty=True)
+                        report = await engine.work(stop=self._stops[name], until_empty=True)
                 except (StoreClosed, WorkspaceNotFound):
                     return
                 except Overloaded as error:
@@ -125,8 +129,21 @@ class Ingestion:
                     await asyncio.sleep(delay)
                     delay = min(_LONGEST_DELAY, delay * 2)
                     continue
+                if report.paused is not None:
+                    self._look_again(name)
+                    return
                 if name not in self._again:
                     return
+
+    def _look_again(self, name: str) -> None:
+        """Look after a while whether there is something to be spent again; who raises the budget starts it at once."""
+        if name not in self._paused and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._paused[name] = loop.call_later(_PAUSED, self._paused_enough, name)
+
+    def _paused_enough(self, name: str) -> None:
+        self._paused.pop(name, None)
+        self.start(name)
 
     async def _retry(self, name: str, ids: Collection[str] | None) -> None:
         while True:

@@ -17,7 +17,7 @@ from stateless_rag.workspaces import Workspaces
 if TYPE_CHECKING:
     from stateless_rag.limits import Limits
     from stateless_rag.opening import Opening
-    from stateless_rag.protocols import Observer
+    from stateless_rag.protocols import FileReader, Observer
     from stateless_rag.server.settings import ServerSettings
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.types import Status, WorkspaceInfo
@@ -40,10 +40,12 @@ class Leases:
         limits: Limits,
         engine_options: EngineOptions,
         observer_of: Callable[[str], Observer],
+        converter: FileReader,
     ) -> None:
         self.store = store
         self._engine_options = engine_options
         self._observer_of = observer_of
+        self._converter = converter
         self._limits = limits
         self._recorded: dict[str, str] = {}
         self._creating: dict[str, asyncio.Task[None]] = {}
@@ -102,7 +104,11 @@ class Leases:
 
     def _options(self, name: str) -> Mapping[str, Any]:
         given = self._engine_options(name, self._recorded.get(name))
-        return {"observer": self._observer_of(name), **given}
+        return {"observer": self._observer_of(name), "converter": self._converter, **given}
+
+    def reembedded(self, name: str, embedder: str) -> None:
+        """A workspace has another embedder now: it is opened with that one from now on."""
+        self._recorded[name] = embedder
 
     # ---- what there is ---------------------------------------------------------------------------------
 
@@ -165,6 +171,28 @@ class Leases:
                 return await made.describe()
         finally:
             await asyncio.to_thread(_remove, path)
+
+    async def restore(
+        self,
+        path: Path,
+        name: str | None,
+        before: Callable[[str], Awaitable[None]],
+        *,
+        overwrite: bool = False,
+    ) -> WorkspaceInfo:
+        """Make a workspace of a backup. With `overwrite` one of that name is replaced, once nobody uses it.
+
+        `before` stops what works on it. Raises InvalidInput for what is no backup, and Overloaded if somebody does not
+        let go of it.
+        """
+        if name is None or not (overwrite and await self.exists(name)):
+            return await self.store.describe(await self.store.restore(path, name))
+        async with self._alone(name):
+            await before(name)
+            await self._let_go(name)
+            await self.store.restore(path, name, overwrite=True)
+            self._recorded.pop(name, None)
+            return await self.store.describe(name)
 
     async def rename(self, name: str, target: str, before: Callable[[], Awaitable[None]]) -> WorkspaceInfo:
         """Give a workspace another name. Raises InvalidInput while documents wait or have failed in it."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from stateless_rag.errors import (
+    BudgetExhausted,
     CommitConflict,
     DeadlineExceeded,
     InvalidInput,
@@ -38,7 +39,16 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["Problem", "Refused", "add_handlers", "answer_error", "error_text", "request_id_of", "status_of"]
+__all__ = [
+    "Problem",
+    "Refused",
+    "add_handlers",
+    "answer_error",
+    "error_kind",
+    "error_text",
+    "request_id_of",
+    "status_of",
+]
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidInput, 400),
@@ -50,17 +60,22 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ProviderTimeout, 504),
     (ProviderError, 502),
     (Overloaded, 503),
+    (BudgetExhausted, 402),
     (DeadlineExceeded, 504),
     (StoreClosed, 503),
     (StoreLocked, 503),
     (StreamAbandoned, 408),
+    (ClientDisconnect, 400),  # which nobody reads
 )
 _REQUEST_ID = "stateless_rag.request_id"
 _PROBLEMS = "/api/v1"
 
 
 class Problem(BaseModel):
-    """An error: RFC 9457. `request_id` is what the log has it under; `errors` tells what is wrong with the body."""
+    """An error: RFC 9457. `request_id` is what the log has it under; `errors` tells what is wrong with the body.
+
+    `error` is the library's name for it, such as WorkspaceNotFound, where it has one.
+    """
 
     type: str = "about:blank"
     title: str
@@ -68,6 +83,7 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str
+    error: str | None = None
     errors: list[dict[str, Any]] | None = None
 
 
@@ -97,6 +113,12 @@ def error_text(error: Exception, request_id: str) -> str:
     if isinstance(error, StatelessRagError) and status_of(error) != 500:
         return str(error)
     return f"Internal server error (error_id: {request_id})"
+
+
+def error_kind(error: Exception) -> str | None:
+    """The library's name for an error, None where it is not one of the library's that answers tell of."""
+    known = isinstance(error, StatelessRagError) and status_of(error) != 500
+    return type(error).__name__ if known else None
 
 
 async def answer_error(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
@@ -135,12 +157,12 @@ def _response(request: Request, error: Exception) -> Response:
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
-    return _shaped(path, request, status, told, headers)
-
-
-def _shaped(path: str, request: Request, status: int, told: str, headers: Mapping[str, str]) -> Response:
     if path.startswith(f"{_PROBLEMS}/"):
-        return _problem(request, status, told, headers)
+        return _problem(request, status, told, headers, kind=error_kind(error))
+    return _shaped(path, status, told, headers)
+
+
+def _shaped(path: str, status: int, told: str, headers: Mapping[str, str]) -> Response:
     if path == "/query/data" and status == 400:
         return JSONResponse(
             {"status": "failure", "message": told, "data": {}, "metadata": {}}, status, headers
@@ -161,6 +183,7 @@ def _problem(
     told: str,
     headers: Mapping[str, str],
     errors: list[dict[str, Any]] | None = None,
+    kind: str | None = None,
 ) -> Response:
     problem = Problem(
         title=HTTPStatus(status).phrase,
@@ -168,6 +191,7 @@ def _problem(
         detail=told,
         instance=request.url.path,
         request_id=request_id_of(request.scope),
+        error=kind,
         errors=errors,
     )
     body = problem.model_dump(exclude_none=True)
@@ -186,10 +210,10 @@ def _invalid(path: str, request: Request, error: RequestValidationError) -> Resp
     if path.startswith(f"{_PROBLEMS}/"):
         return _problem(request, 422, told, {}, errors)
     if path.startswith("/v1/"):
-        return _shaped(path, request, 400, told, {})
+        return _shaped(path, 400, told, {})
     if path.startswith("/api/"):
         large = any(each["type"] in ("string_too_long", "too_long") for each in errors)
-        return _shaped(path, request, 413 if large else 400, told, {})
+        return _shaped(path, 413 if large else 400, told, {})
     listed = [
         {**each, "input": _short(given.get("input"))}
         for each, given in zip(errors, error.errors(), strict=True)

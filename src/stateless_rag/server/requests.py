@@ -114,11 +114,13 @@ def limits_of(settings: ServerSettings) -> Callable[[str], int]:
     """How large a body may be, by its path; 0 is without bound."""
 
     def limit_of(path: str) -> int:
-        if path.endswith(("/insert_custom_kg", "/import")):
+        if path.endswith(("/insert_custom_kg", "/import", "/restore")):
             return settings.max_graph_body
-        if path.endswith(("/documents/upload", "/documents/files")):
+        if path.endswith(("/documents/upload", "/uploads")):
             return settings.max_upload and settings.max_upload + 2**20
-        if path in ("/documents/text", "/documents/texts") or path.endswith("/documents"):
+        if path in ("/documents/text", "/documents/texts") or path.endswith(
+            ("/documents", "/ingest", "/estimate")
+        ):
             return settings.max_text_body
         return settings.max_body
 

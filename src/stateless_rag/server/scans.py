@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
+import stat
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from stateless_rag.errors import StatelessRagError
 from stateless_rag.interop.lightrag.documents import document_id_of
 from stateless_rag.server.problems import Refused
-from stateless_rag.server.texts import checked_name, text_of
-from stateless_rag.types import Document
+from stateless_rag.server.texts import checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from stateless_rag.server.asked import Asked
+    from stateless_rag.types import Document
 
     Accept = Callable[[Asked, Sequence[Document], str], Awaitable[str]]
 
@@ -145,11 +147,10 @@ async def _take(asked: Asked, accept: Accept, name: str, job: ScanJob, path: Pat
     job.note(now, "discovered")
     try:
         source = checked_name(path.name)
-        if await asyncio.to_thread(_size, path) > (asked.service.settings.max_upload or 2**62):
-            raise Refused(413, f"{path.name} is too large")
-        text = await text_of(source, await asyncio.to_thread(path.read_bytes))
-        await accept(asked, [Document(text, id=document_id_of(source), source=source)], name)
-    except (StatelessRagError, Refused) as error:
+        content = await asyncio.to_thread(_content, path, asked.service.settings.max_upload or 2**40)
+        document = await asked.service.converter.document(content, source, document_id=document_id_of(source))
+        await accept(asked, [document], name)
+    except (StatelessRagError, Refused, OSError) as error:
         job.note(now, "errors", "error", f"{path.name}: {error}")
         return
     await asyncio.to_thread(_move, path)
@@ -171,8 +172,15 @@ def _files(folder: Path | None) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _content(path: Path, most: int) -> bytes:
+    """A file's contents. Raises OSError for what became a link, Refused (413) for more than `most` bytes."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path.name} is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise Refused(413, f"{path.name} is too large")
+    return content
 
 
 def _move(path: Path) -> None:

@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stateless_rag.context import Clock
+from stateless_rag.converting import Converter, ConvertLimits
 from stateless_rag.limits import Limits
 from stateless_rag.server.auth import Auth
 from stateless_rag.server.board import Board
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from stateless_rag.settings import StoreSettings
     from stateless_rag.types import WorkspaceInfo
 
-__all__ = ["Service", "open_service"]
+__all__ = ["Embedders", "Service", "open_service"]
+
+Embedders = Callable[[str], Any]
+"""The embedder of a name, to which workspaces can be changed; whoever gives it closes it. Raises InvalidInput."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +46,10 @@ class Service:
     auth: Auth
     quotas: Quotas
     metrics: Metrics
+    converter: Converter
     keyed: Keyed = field(default_factory=Keyed)
     scans: Scans = field(default_factory=Scans)
+    embedders: Embedders
     wall: Callable[[], float] = time.time
 
     async def drop(self, name: str) -> None:
@@ -70,6 +77,17 @@ class Service:
             self.ingestion.allow(name)
         return info
 
+    async def restore(self, path: Path, name: str | None, *, overwrite: bool) -> WorkspaceInfo:
+        """Make a workspace of a backup, with `overwrite` in place of the one of that name."""
+        try:
+            info = await self.leases.restore(path, name, self.ingestion.halt, overwrite=overwrite)
+            self._is_gone(info.name)
+        finally:
+            if name is not None:
+                self.ingestion.allow(name)
+        self.ingestion.start(info.name)
+        return info
+
     def _is_gone(self, name: str) -> None:
         self.board.forget(name)
         self.keyed.forget(name)
@@ -82,6 +100,7 @@ async def open_service(
     engine_options: EngineOptions,
     store_settings: StoreSettings | None,
     clock: Clock,
+    embedders: Embedders,
 ) -> AsyncGenerator[Service]:
     """Open all, begin with what waits, and close all at the end: what cannot be finished stays pending."""
     limits = Limits(
@@ -89,7 +108,8 @@ async def open_service(
     )
     board = Board(metrics, clock.wall)
     async with Store.open(settings.root, store_settings) as store:
-        leases = Leases(store, settings, limits, engine_options, board.observer)
+        converter = Converter(_convert_limits(settings))
+        leases = Leases(store, settings, limits, engine_options, board.observer, converter)
         ingestion = Ingestion(leases, board, min(settings.working, max(1, settings.max_open // 2)))
         service = Service(
             settings=settings,
@@ -100,6 +120,8 @@ async def open_service(
             auth=Auth(settings, clock.wall),
             quotas=Quotas(settings, board, clock.wall),
             metrics=metrics,
+            converter=converter,
+            embedders=embedders,
             wall=clock.wall,
         )
         looking = asyncio.create_task(ingestion.look())
@@ -111,4 +133,14 @@ async def open_service(
                 await looking
             await service.scans.close()
             await ingestion.close(settings.grace)
+            await converter.close()
             await leases.close()
+
+
+def _convert_limits(settings: ServerSettings) -> ConvertLimits:
+    return ConvertLimits(
+        seconds=settings.convert_seconds,
+        memory=settings.convert_memory,
+        workers=settings.convert_workers,
+        content=settings.max_upload or 2**40,
+    )

@@ -104,11 +104,13 @@ class ServerSettings:
     Requests without a workspace get `default_workspace`. `create_on_write`: writing to a workspace that there is not
     makes it. Without `keys` and `accounts` everybody may do everything: bind to 127.0.0.1 then. `accounts` need a
     `token_secret`. `open_paths` need no key: exact paths, or "/x/*" for all below; paths under /api/v1 and /v1 must be
-    named as such. At most `max_open` workspaces are open; those not used for `max_idle` seconds are closed, and who
-    asks for one more waits `max_wait` seconds for room before the answer is 503. `working` of them, and never more than
-    half of `max_open`, take documents in. `grace` is how long a shutdown waits for documents that are under way.
-    `input_dir` is the folder that a scan reads: files for the default workspace in it, for others in folders of their
-    names.
+    named as such. `allowed_hosts` are the names that requests may call the server by; none: any. At most `max_open`
+    workspaces are open; those not used for `max_idle` seconds are closed, and who asks for one more waits `max_wait`
+    seconds for room before the answer is 503. `working` of them, and never more than half of `max_open`, take
+    documents in. `grace` is how long a shutdown waits for documents that are under way. `input_dir` is the folder
+    that a scan reads: files for the default workspace in it, for others in folders of their names. Files are read by
+    `convert_workers` processes, each file in `convert_seconds` and `convert_memory` bytes. `webui_dir` holds a web UI
+    that was built for LightRAG's API, which is then served at /webui/.
     """
 
     root: str = "stateless-rag-data"
@@ -127,11 +129,15 @@ class ServerSettings:
     login_attempts: int = 5
     login_window: float = 300.0
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     # ---- bounds
     max_body: int = _MIB
     max_text_body: int = 50 * _MIB
     max_graph_body: int = 200 * _MIB
     max_upload: int = 100 * _MIB
+    convert_seconds: float = 120.0
+    convert_memory: int = 1024 * _MIB
+    convert_workers: int = 2
     max_texts: int = 0
     max_pending: int = 0
     max_graph_nodes: int = 1000
@@ -153,6 +159,7 @@ class ServerSettings:
     ollama_model: str = "lightrag:latest"
     user_prompt_prefix: str = ""
     input_dir: str | None = None
+    webui_dir: str | None = None
 
     def __post_init__(self) -> None:
         each_field(
@@ -163,9 +170,9 @@ class ServerSettings:
         each_field(self, flag, "create_on_write", "token_renew", "docs")
         each_field(self, lambda name, value: tuple(instances(name, value, kind=ApiKey)), "keys")
         each_field(self, lambda name, value: tuple(instances(name, value, kind=Account)), "accounts")
-        each_field(self, texts, "open_paths", "cors_origins")
+        each_field(self, texts, "open_paths", "cors_origins", "allowed_hosts")
         each_field(self, instance, "quota", kind=Quota)
-        each_field(self, optional, "token_secret", "input_dir", check=text)
+        each_field(self, optional, "token_secret", "input_dir", "webui_dir", check=text)
         each_field(self, choice, "token_algorithm", among=_ALGORITHMS)
         self._check_numbers()
         if self.accounts and not self.token_secret:
@@ -182,9 +189,11 @@ class ServerSettings:
         each_field(self, number, "token_hours", "guest_token_hours", "login_window", above=0.0)
         each_field(self, number, "token_renew_threshold", least=0.0, most=1.0)
         each_field(self, number, "grace", least=0.0)
+        each_field(self, number, "convert_seconds", above=0.0)
+        each_field(self, whole, "convert_memory", least=128 * _MIB, most=2**50)
         each_field(self, whole, "max_body", "max_text_body", "max_graph_body", "max_upload", most=2**40)
         each_field(self, whole, "max_texts", "max_pending", "login_attempts")
-        each_field(self, whole, "max_open", "working", "max_graph_nodes", least=1)
+        each_field(self, whole, "max_open", "working", "max_graph_nodes", "convert_workers", least=1)
         each_field(self, whole, "llm_calls", "embedder_calls", "reranker_calls", least=1)
         each_field(self, optional, "max_memory", check=whole, least=1, most=2**63)
         each_field(self, optional, "max_idle", check=number, above=0.0)

@@ -1,55 +1,25 @@
-"""What files say: texts in UTF-8, told by the suffixes of their names."""
+"""Files that are sent: their names, and the documents they become."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from pathlib import PurePosixPath
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from stateless_rag.converting import SUFFIXES, suffix_of
 from stateless_rag.errors import InvalidInput
+from stateless_rag.types import FileDocument
 
-__all__ = ["SUFFIXES", "checked_name", "text_of"]
+if TYPE_CHECKING:
+    from starlette.datastructures import UploadFile
 
-SUFFIXES = (
-    ".bat",
-    ".c",
-    ".conf",
-    ".cpp",
-    ".css",
-    ".csv",
-    ".go",
-    ".h",
-    ".hpp",
-    ".htm",
-    ".html",
-    ".ini",
-    ".java",
-    ".js",
-    ".json",
-    ".jsonl",
-    ".less",
-    ".log",
-    ".md",
-    ".mdx",
-    ".php",
-    ".properties",
-    ".py",
-    ".rb",
-    ".rst",
-    ".rs",
-    ".scss",
-    ".sh",
-    ".sql",
-    ".swift",
-    ".tex",
-    ".toml",
-    ".ts",
-    ".tsv",
-    ".txt",
-    ".xml",
-    ".yaml",
-    ".yml",
-)
+    from stateless_rag.converting import Converter
+    from stateless_rag.types import Document
+
+    IdOf = Callable[[str], str]
+
+__all__ = ["checked_name", "file_document", "weight"]
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\:\ud800-\udfff\ufffe\uffff]")
 _HINT = re.compile(r"(?P<stem>.+)\.\[(?P<hint>[^\]]*)\](?P<suffix>\.[^.\[\]]+)\Z")
 _HINTS = re.compile(r"(?:(?:legacy|native)(?:-|\Z))?[iteFRVP!]*(?:\([^()]*\))?\Z")
@@ -64,19 +34,20 @@ def checked_name(name: str | None) -> str:
         if not _HINTS.match(hinted["hint"]):
             raise InvalidInput(f"the file name says [{hinted['hint']}], which names no parser and no options")
         name = hinted["stem"] + hinted["suffix"]
-    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+    if suffix_of(name) not in SUFFIXES:
         raise InvalidInput(f"Unsupported file type. Supported types: {', '.join(SUFFIXES)}")
     return name
 
 
-async def text_of(name: str, body: bytes) -> str:
-    """The text of a file. Raises InvalidInput for one that is empty or no UTF-8."""
-    try:
-        text = await asyncio.to_thread(body.decode, "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{name} is not UTF-8 ({error.reason} at byte {error.start}); convert it first"
-        ) from error
-    if not text.strip():
-        raise InvalidInput(f"{name} has no text in it")
-    return text
+async def file_document(
+    converter: Converter, file: UploadFile, most: int, id_of: IdOf | None = None
+) -> Document:
+    """A file that was sent, as a document. Raises UnreadableFile for what is refused without reading it."""
+    name = checked_name(file.filename)
+    content = await file.read(most + 1 if most else -1)
+    return await converter.document(content, name, document_id=None if id_of is None else id_of(name))
+
+
+def weight(document: Document) -> int:
+    """How many characters a document counts for; a file, before it is read, for its bytes."""
+    return len(document.content) if isinstance(document, FileDocument) else len(document.text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stateless_rag.calls import embed_texts
 from stateless_rag.checks import texts as checked
 from stateless_rag.embedding import embed_digested, embed_into_journal
+from stateless_rag.text import unquoted
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
@@ -41,8 +42,14 @@ async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str
 
 
 def entity_text(context: Context, entity: Entity) -> str:
-    """What is embedded for an entity: name and description."""
-    return _cut(context, f"{entity.name}\n{entity.description}" if entity.description else entity.name)
+    """What is embedded for an entity: name and description, as far as it does not quote.
+
+    What passages say themselves has their vectors; embedded again for each name in it, it took twenty times as much.
+    Where words alone are compared (`lexical`), it costs nothing, and without it a name has no other words.
+    """
+    lexical = getattr(context.embedder, "lexical", False)
+    description = entity.description if lexical else unquoted(entity.description)
+    return _cut(context, f"{entity.name}\n{description}" if description else entity.name)
 
 
 def chunk_text(context: Context, text: str, tokens: int) -> str:
@@ -52,9 +59,10 @@ def chunk_text(context: Context, text: str, tokens: int) -> str:
 
 
 def relation_text(context: Context, relation: Relation) -> str:
-    """What is embedded for a relation: keywords, both ends, description."""
+    """What is embedded for a relation: keywords, both ends, description as far as it does not quote."""
     head = f"{', '.join(relation.keywords)}\t{relation.source}\n{relation.target}"
-    return _cut(context, f"{head}\n{relation.description}" if relation.description else head)
+    description = unquoted(relation.description)
+    return _cut(context, f"{head}\n{description}" if description else head)
 
 
 def _cut(context: Context, text: str) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "extract_one",
     "mentions",
     "merge_passes",
+    "require_usable",
     "to_delta",
 ]
 
@@ -183,7 +184,7 @@ class LLMExtractor:
         """
         policy = context.settings.merging.key_policy
         request = _first_request(context, chunk)
-        reply = await complete(context, request, check=_require_usable)
+        reply = await complete(context, request, check=require_usable)
         found = await _parsed_aside(reply)
         for _ in range(context.settings.extraction.gleaning):
             request = _next_request(context, request, reply)
@@ -257,7 +258,8 @@ async def _parsed_aside(reply: LLMReply) -> ParsedReply:
     return await asyncio.to_thread(_parsed, reply)
 
 
-def _require_usable(reply: LLMReply) -> None:
+def require_usable(reply: LLMReply) -> None:
+    """Raise InvalidReply for a reply to a first pass that has no usable record, and no proper end."""
     if COMPLETE in reply.text:
         return
     head = parse_reply(reply.text[:_INLINE_CHARACTERS])  # mostly enough to see that it is usable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -57,8 +57,12 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
+    folded = plain_letters(unicodedata.normalize("NFKC", text).casefold())
+    runs: list[str] = _WORD.findall(folded)
+    if _RUN.search(folded) is None:
+        return runs
     found: list[str] = []
-    for run in _WORD.findall(plain_letters(unicodedata.normalize("NFKC", text).casefold())):
+    for run in runs:
         if len(run) > 1 and _RUN.match(run):
             found += (one + other for one, other in pairwise(run))
         else:
@@ -94,20 +98,26 @@ class _Segment:
     def of(cls, texts: Mapping[int, str]) -> _Segment:
         """A segment of texts by id."""
         ids = np.sort(id_array(texts))
-        words: dict[str, int] = {}
-        rows: list[int] = []
-        counts: list[int] = []
+        words: defaultdict[str, int] = defaultdict()
+        words.default_factory = words.__len__
         spans: list[int] = []
-        lengths = []
+        rows: list[int] = []
         for id_ in ids.tolist():
-            counted = Counter(words_of(texts[id_]))
-            rows += [words.setdefault(word, len(words)) for word in counted]
-            counts += counted.values()
-            spans.append(len(counted))
-            lengths.append(float(counted.total()))
-        places = np.repeat(np.arange(len(ids), dtype=np.int32), spans)
+            said = words_of(texts[id_])
+            rows += map(words.__getitem__, said)
+            spans.append(len(said))
+        places = np.repeat(np.arange(len(ids)), spans)
+        # Each pair of a word and a chunk once, with how often it is there.
+        size = max(1, len(ids))
+        pairs, counts = np.unique(id_array(rows) * size + places, return_counts=True)
+        numbers, places = np.divmod(pairs, size)
         return cls._arranged(
-            ids, np.array(lengths), words, id_array(rows), places, np.array(counts, np.int32)
+            ids,
+            np.array(spans, np.float64),
+            dict(words),
+            numbers,
+            places.astype(np.int32),
+            counts.astype(np.int32),
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stateless_rag.testing.batches import BatchBehaviour
     from stateless_rag.testing.deterministic import (
         DeterministicEmbedder,
         DeterministicLLM,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stateless_rag.testing.server import FakeOpenAIServer, ServerRecord
 
 __all__ = [
+    "BatchBehaviour",
     "DeterministicEmbedder",
     "DeterministicLLM",
     "DeterministicReranker",
@@ -48,6 +50,7 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
+        "BatchBehaviour": "batches",
         "DeterministicEmbedder": "deterministic",
         "DeterministicLLM": "deterministic",
         "DeterministicReranker": "deterministic",

@@ -104,6 +104,8 @@ class DeterministicLLM:
                 return _summary(request.prompt)
             case "keywords":
                 return _keywords(request.prompt)
+            case "themes":
+                return f"Report {digest(request.prompt)[:8]} on what belongs together [1]. More of it [2]."
             case _:
                 return f"Answer {digest(request.system or '', request.prompt)[:8]} to: {request.prompt} [1]"
 
@@ -184,6 +186,8 @@ def purpose_of(request: LLMRequest) -> str:
         return "glean" if request.history else "extract"
     elif '{"Description"' in request.prompt:
         return "summarize"
+    elif request.system is None and "-----Entities-----" in request.prompt:
+        return "themes"
     return "answer"
 
 

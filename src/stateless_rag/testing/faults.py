@@ -76,11 +76,13 @@ Fault = RateLimited | ServerError | Hang | Disconnect | Empty | Truncated | Malf
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRequest:
     """A request as the server got it. `number` counts from 1; `text` is all messages, inputs, or question
-    and texts, joined by line feeds.
+    and texts, joined by line feeds. `batch` names the batch that a request to a chat model was part of.
     """
 
     number: int
     path: str
+    method: str = "POST"
+    batch: str | None = None
     model: str
     stream: bool
     text: str

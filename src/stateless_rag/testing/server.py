@@ -16,6 +16,8 @@ from stateless_rag.checks import identifier, instance, number, optional, path, w
 from stateless_rag.errors import ProviderError
 from stateless_rag.providers import as_embedder, as_llm, as_reranker
 from stateless_rag.testing import wire
+from stateless_rag.testing.answers import Answer, send
+from stateless_rag.testing.batches import BatchBehaviour, FakeBatches
 from stateless_rag.testing.deterministic import (
     DeterministicEmbedder,
     DeterministicLLM,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["FakeOpenAIServer", "ServerRecord"]
 
 _READ_LIMIT = 1 << 20
+_FILED = ("/v1/files", "/v1/batches")
 _SERVED = ("/chat/completions", "/embeddings", "/rerank")
 
 
@@ -51,7 +54,8 @@ class ServerRecord:
 
     `digest` is that of the messages (or inputs) and the model: equal requests have equal digests. Times are
     seconds since 1970. `finished` and `status` are None while it is being answered; a connection that was
-    broken, by a fault or by the client, has the status 0. `fault` names what was done wrong.
+    broken, by a fault or by the client, has the status 0. `fault` names what was done wrong. `batch` is the id of the
+    batch that a request to a chat model was part of.
     """
 
     number: int
@@ -65,23 +69,14 @@ class ServerRecord:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A body to send at once, or events to stream. `whole` is false if the connection breaks in it."""
-
-    status: int
-    body: bytes = b""
-    events: tuple[bytes, ...] | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    whole: bool = True
-    tokens: tuple[int, int] = (0, 0)
+    method: str = "POST"
+    batch: str | None = None
 
 
 class FakeOpenAIServer:
     """Serves `POST /v1/chat/completions` (streamed too), `POST /v1/embeddings` and `GET /v1/models`, and
-    `POST /v1/rerank` (or any other path that ends so) as Cohere, Jina and Text Embeddings Inference do.
+    `POST /v1/rerank` (or any other path that ends so) as Cohere, Jina and Text Embeddings Inference do. Files of
+    requests are taken at `/v1/files` and `/v1/batches`, as `batches` says.
 
     `async with FakeOpenAIServer() as server:` serves on the running loop; `with server.in_thread():` on one
     of its own in a thread, for synchronous code and child processes. Answers come from `llm`, `embedder` and
@@ -99,6 +94,7 @@ class FakeOpenAIServer:
         reranker: Reranker | None = None,
         faults: Faults | None = None,
         log_path: Path | str | None = None,
+        batches: BatchBehaviour | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -107,6 +103,8 @@ class FakeOpenAIServer:
         self._reranker = DeterministicReranker() if reranker is None else as_reranker(reranker)
         self._latency = number("latency", latency, least=0.0)
         self._faults = Faults() if faults is None else instance("faults", faults, kind=Faults)
+        behaviour = optional("batches", batches, instance, kind=BatchBehaviour) or BatchBehaviour()
+        self.batches = FakeBatches(self._batched, behaviour)
         self._log_path = optional("log_path", log_path, path)
         self._host, self._port = identifier("host", host), whole("port", port, most=65_535)
         self._lock = threading.Lock()
@@ -198,50 +196,91 @@ class FakeOpenAIServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read one request and answer it; whether the connection can be used again."""
-        method, path, headers = wire.parse_head(await reader.readuntil(b"\r\n\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, path, headers = wire.parse_head(head)
         content = await reader.readexactly(int(headers.get("content-length", "0")))
         try:
             body = json.loads(content) if content else {}
         except ValueError:
             body = None
+        if path.startswith(_FILED):
+            target = head.split(b" ", 2)[1].decode("latin-1")
+            return await self._filed(writer, method, path, target, headers, content)
         if method == "GET" and path.endswith("/models"):
             names = (self._llm.model, self._embedder.model)
             models = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in names]
-            return await _send(writer, _Answer(200, json.dumps({"object": "list", "data": models}).encode()))
+            return await send(writer, Answer(200, json.dumps({"object": "list", "data": models}).encode()))
         if method != "POST" or not path.endswith(_SERVED):
-            return await _send(writer, _Answer(404, wire.error_body(404, "not_found")))
+            return await send(writer, Answer(404, wire.error_body(404, "not_found")))
         if not isinstance(body, dict):
-            return await _send(writer, _Answer(400, wire.error_body(400, "invalid_json")))
+            return await send(writer, Answer(400, wire.error_body(400, "invalid_json")))
         served = self._received(path, body)
-        answer = _Answer(0)
+        answer = Answer(0)
         try:
             answer = await self._answer(served, body)
         finally:
             # Before it is sent, so that a client that has its answer finds it in the log.
             self._answered(served.number, answer if answer.whole else replace(answer, status=0))
         try:
-            return await _send(writer, answer)
+            return await send(writer, answer)
         except ConnectionError:
             self._note(served.number, status=0)
             raise
 
-    async def _answer(self, served: ServedRequest, body: Mapping[str, Any]) -> _Answer:
+    async def _filed(
+        self,
+        writer: asyncio.StreamWriter,
+        method: str,
+        path: str,
+        target: str,
+        headers: Mapping[str, str],
+        content: bytes,
+    ) -> bool:
+        """Answer a request about files and batches; what a fault breaks off has been done all the same."""
+        served = self._received(path, {}, method=method)
+        fault = self._faults.choose(served)
+        if fault is not None:
+            self._note(served.number, fault=type(fault).__name__)
+        refused = self._refused(fault)
+        if refused is None or isinstance(fault, Disconnect):
+            done = await self.batches.answer(method, target, headers, content)
+            status, body = done or (404, wire.error_body(404, "not_found"))
+            refused = Answer(status, wire.GARBAGE if fault == Malformed("body") else body)
+            if isinstance(fault, Disconnect):
+                refused = replace(refused, whole=False, status=0 if fault.when == "before" else status)
+        await asyncio.sleep(fault.seconds if isinstance(fault, Hang) else self._latency)
+        self._answered(served.number, refused if refused.whole else replace(refused, status=0))
+        return await send(writer, refused)
+
+    async def _batched(self, body: Mapping[str, Any], batch: str) -> tuple[int, Any]:
+        """Answer one request of a batch."""
+        served = self._received("/v1/chat/completions", body, batch=batch)
+        answer = await self._answer(served, body)
+        self._answered(served.number, answer)
+        return answer.status or 500, json.loads(answer.body) if answer.body else {}
+
+    @staticmethod
+    def _refused(fault: Fault | None) -> Answer | None:
+        """The answer of a fault that keeps a request from being carried out."""
+        match fault:
+            case RateLimited(retry_after):
+                wait = () if retry_after is None else (("Retry-After", f"{retry_after:g}"),)
+                return Answer(429, wire.error_body(429, "rate_limit_exceeded"), headers=wait)
+            case ServerError(status):
+                return Answer(status, wire.error_body(status, "server_error" if status >= 500 else "refused"))
+            case Disconnect("before"):
+                return Answer(0, whole=False)
+        return None
+
+    async def _answer(self, served: ServedRequest, body: Mapping[str, Any]) -> Answer:
         fault = self._faults.choose(served)
         if fault is not None:
             self._note(served.number, fault=type(fault).__name__)
         await asyncio.sleep(self._latency)
-        match fault:
-            case Hang(seconds):
-                await asyncio.sleep(seconds)
-            case RateLimited(retry_after):
-                wait = () if retry_after is None else (("Retry-After", f"{retry_after:g}"),)
-                return _Answer(429, wire.error_body(429, "rate_limit_exceeded"), headers=wait)
-            case ServerError(status):
-                return _Answer(
-                    status, wire.error_body(status, "server_error" if status >= 500 else "refused")
-                )
-            case Disconnect("before"):
-                return _Answer(0, whole=False)
+        if isinstance(fault, Hang):
+            await asyncio.sleep(fault.seconds)
+        elif (refused := self._refused(fault)) is not None:
+            return refused
         try:
             if served.path.endswith("/embeddings"):
                 answer = await self._embeddings(body, fault)
@@ -251,39 +290,41 @@ class FakeOpenAIServer:
                 answer = await self._chat(body, fault)
         except ProviderError as exc:
             status = exc.status or 500
-            return _Answer(status, wire.error_body(status, type(exc).__name__))
+            return Answer(status, wire.error_body(status, type(exc).__name__))
         except (KeyError, IndexError, AttributeError, TypeError):
-            return _Answer(400, wire.error_body(400, "invalid_request"))
+            return Answer(400, wire.error_body(400, "invalid_request"))
         return replace(answer, whole=not isinstance(fault, Disconnect))
 
-    async def _chat(self, body: Mapping[str, Any], fault: Fault | None) -> _Answer:
+    async def _chat(self, body: Mapping[str, Any], fault: Fault | None) -> Answer:
         reply = wire.spoiled_reply(await self._llm.complete(wire.chat_request(body)), fault)
         tokens = (reply.prompt_tokens or 0, reply.completion_tokens or 0)
         model = str(body.get("model", ""))
         if not body.get("stream"):
             content = json.dumps(wire.chat_body(model, reply)).encode()
-            return _Answer(200, wire.GARBAGE if fault == Malformed("body") else content, tokens=tokens)
+            return Answer(200, wire.GARBAGE if fault == Malformed("body") else content, tokens=tokens)
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
         events = [json.dumps(event).encode() for event in wire.stream_events(model, reply, usage=usage)]
         if fault == Malformed("body"):
             events.insert(len(events) // 2, wire.GARBAGE)
-        return _Answer(200, events=(*events, b"[DONE]"), tokens=tokens)
+        return Answer(200, events=(*events, b"[DONE]"), tokens=tokens)
 
-    async def _embeddings(self, body: Mapping[str, Any], fault: Fault | None) -> _Answer:
+    async def _embeddings(self, body: Mapping[str, Any], fault: Fault | None) -> Answer:
         embeddings = await self._embedder.embed(wire.input_texts(body), role="document")
         encoding = str(body.get("encoding_format", "float"))
         content = wire.embeddings_body(str(body.get("model", "")), embeddings, encoding=encoding)
         content["data"] = wire.spoiled_rows(content["data"], fault)
         encoded = wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode()
-        return _Answer(200, encoded, tokens=(embeddings.tokens or 0, 0))
+        return Answer(200, encoded, tokens=(embeddings.tokens or 0, 0))
 
-    async def _rerank(self, body: Mapping[str, Any], fault: Fault | None) -> _Answer:
+    async def _rerank(self, body: Mapping[str, Any], fault: Fault | None) -> Answer:
         question, texts = wire.rerank_texts(body)
         ranks = await self._reranker.rerank(question, texts, top_n=int(body.get("top_n", len(texts))))
         content = wire.rerank_body(body, wire.spoiled_ranks(ranks, fault))
-        return _Answer(200, wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode())
+        return Answer(200, wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode())
 
-    def _received(self, path: str, body: Mapping[str, Any]) -> ServedRequest:
+    def _received(
+        self, path: str, body: Mapping[str, Any], *, method: str = "POST", batch: str | None = None
+    ) -> ServedRequest:
         texts = _texts(path, body)
         model = str(body.get("model", ""))
         with self._lock:
@@ -294,6 +335,8 @@ class FakeOpenAIServer:
                 digest=digest(path, model, *texts),
                 stream=bool(body.get("stream")),
                 started=time.time(),
+                method=method,
+                batch=batch,
             )
             self._records.append(record)
             self._write("received", record)
@@ -304,9 +347,11 @@ class FakeOpenAIServer:
             stream=record.stream,
             text="\n".join(texts),
             digest=record.digest,
+            method=method,
+            batch=batch,
         )
 
-    def _answered(self, number: int, answer: _Answer) -> None:
+    def _answered(self, number: int, answer: Answer) -> None:
         prompt, completion = answer.tokens
         self._note(
             number,
@@ -342,26 +387,3 @@ def _texts(path: str, body: Mapping[str, Any]) -> list[str]:
         listed = body.get("texts", body.get("documents"))
         return [str(body.get("query")), *(map(str, listed) if isinstance(listed, list) else ())]
     return wire.message_texts(body)
-
-
-async def _send(writer: asyncio.StreamWriter, answer: _Answer) -> bool:
-    """Send an answer, or the first half of one that breaks off; whether it went out whole."""
-    if not answer.status:
-        return False
-    headers = {"Content-Type": "application/json", **dict(answer.headers)}
-    if answer.events is None:
-        headers["Content-Length"] = str(len(answer.body))
-        body = answer.body if answer.whole else answer.body[: len(answer.body) // 2]
-        writer.write(wire.http_head(answer.status, headers) + body)
-        await writer.drain()
-        return answer.whole
-    headers |= {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
-    writer.write(wire.http_head(answer.status, headers))
-    events = answer.events if answer.whole else answer.events[: len(answer.events) // 2]
-    for event in events:
-        writer.write(wire.http_chunk(b"data: " + event + b"\n\n"))
-        await writer.drain()
-    if answer.whole:
-        writer.write(wire.http_chunk(b""))
-        await writer.drain()
-    return answer.whole

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from stateless_rag.filters import MetadataFilter
     from stateless_rag.protocols import Vectors
+    from stateless_rag.protocols.partition import Partition
+    from stateless_rag.settings import CommunitySettings
     from stateless_rag.types import Entity, Passage, Relation
 
 __all__ = ["MemorySnapshot", "chunk_row", "entity_row", "relation_row"]
@@ -201,6 +203,22 @@ class MemorySnapshot:
     def node(self, name: str) -> int | None:
         """The id that an entity or title of that name has among the links."""
         return entity_row(name) if entity_key(name) else None
+
+    def communities(self, settings: CommunitySettings, allowed: Allowed | None = None) -> Partition:
+        """As the protocol says; every relation weighs what it says."""
+        import numpy as np
+
+        from stateless_rag.stores.communities import Graph, communities
+
+        rows = sorted(self._entities) if allowed is None else allowed.entities.tolist()
+        edges = sorted(self._relations) if allowed is None else allowed.relations.tolist()
+        counted = {} if allowed is None else dict(zip(edges, allowed.relation_weights.tolist(), strict=True))
+        pairs = [(row, chunk) for row in rows for chunk in self._told_in(row, allowed)]
+        ends = id_array(end for edge in edges for end in self._ends[edge]).reshape(-1, 2)
+        told = id_array(number for pair in pairs for number in pair).reshape(-1, 2)
+        weights = np.array([counted.get(edge, self._relations[edge].weight) for edge in edges], np.float64)
+        graph = Graph(id_array(rows), ends[:, 0], ends[:, 1], weights, (told[:, 0], told[:, 1]))
+        return communities(graph, settings)
 
     @property
     def mask(self) -> None:

@@ -10,6 +10,7 @@ from stateless_rag.types.answers import (
     Passage,
     Retrieval,
 )
+from stateless_rag.types.batches import BatchInfo, BatchReport, BatchStatus
 from stateless_rag.types.care import (
     BackupReport,
     CheckReport,
@@ -24,7 +25,10 @@ from stateless_rag.types.citations import (
     Reference,
     Unsupported,
 )
+from stateless_rag.types.communities import Community, Theme
 from stateless_rag.types.costs import (
+    Budget,
+    BudgetStatus,
     CostRow,
     CostsBy,
     Estimate,
@@ -57,6 +61,8 @@ from stateless_rag.types.exports import (
     JsonlReport,
 )
 from stateless_rag.types.given import (
+    File,
+    FileDocument,
     Given,
     GivenDocument,
     Records,
@@ -95,10 +101,16 @@ from stateless_rag.types.traces import (
 __all__ = [
     "Answer",
     "BackupReport",
+    "BatchInfo",
+    "BatchReport",
+    "BatchStatus",
+    "Budget",
+    "BudgetStatus",
     "CheckReport",
     "Chunk",
     "ChunkError",
     "Citation",
+    "Community",
     "CompactReport",
     "CostRow",
     "CostsBy",
@@ -127,6 +139,8 @@ __all__ = [
     "ExportRow",
     "Extraction",
     "Fault",
+    "File",
+    "FileDocument",
     "Given",
     "GivenDocument",
     "GraphDelta",
@@ -153,6 +167,7 @@ __all__ = [
     "Status",
     "Step",
     "Subgraph",
+    "Theme",
     "Trace",
     "Unsupported",
     "Usage",

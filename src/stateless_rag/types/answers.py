@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from stateless_rag.checks import choice, each_field, text
 from stateless_rag.types.citations import Citation, Quote, Reference, Unsupported
+from stateless_rag.types.communities import Theme
 from stateless_rag.types.evidence import Entity, Relation
 from stateless_rag.types.reports import UsageByPurpose
 from stateless_rag.types.traces import Trace
@@ -22,7 +23,7 @@ __all__ = [
     "Retrieval",
 ]
 
-Mode = Literal["naive", "local", "global", "hybrid", "walk", "mix", "bypass"]
+Mode = Literal["naive", "local", "global", "hybrid", "walk", "mix", "themes", "bypass"]
 _ROLES = ("user", "assistant", "system")
 
 
@@ -80,8 +81,9 @@ class Retrieval:
 
     `entities` and `relations` are ranked, best first, and cut to their budgets; `passages` are ranked and cut
     to theirs, and `references` cite them in the same order. `context` is the text an LLM would be given.
-    `found` counts what each step had before the budgets cut it. `degraded` names steps that fell back. `trace` is the
-    record of it.
+    `found` counts what each step had before the budgets cut it. `degraded` names steps that fell back. `themes` are the
+    communities that mode themes picked, heaviest first; behind the passages in `context`, `passages` has those that
+    their summaries rest on. `trace` is the record of it.
     """
 
     question: str
@@ -97,6 +99,7 @@ class Retrieval:
     usage: UsageByPurpose
     timings: Mapping[str, float]
     degraded: tuple[str, ...] = ()
+    themes: tuple[Theme, ...] = ()
     trace: Trace | None = field(default=None, compare=False, repr=False)
 
     @property

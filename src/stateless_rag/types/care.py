@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from stateless_rag.types.reports import UsageByPurpose
+from stateless_rag.types.reports import UsageByPurpose
 
 __all__ = ["BackupReport", "CheckReport", "CompactReport", "EraseReport", "Fault", "RepairReport"]
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from stateless_rag.checks import each_field, shown, text
+from stateless_rag.errors import InvalidDocument
 from stateless_rag.types.documents import Document
 
-__all__ = ["Given", "GivenDocument", "Records"]
+__all__ = ["File", "FileDocument", "Given", "GivenDocument", "Records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +84,34 @@ class GivenDocument(Document):
     """A document with what the caller says of it. Its chunks are cut nowhere else, however long they are."""
 
     given: Given | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that waits to be made into a text. `content` is None where it is not at hand, but in the workspace."""
+
+    name: str
+    content: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FileDocument(Document):
+    """A file to be known: `content` in bytes, and a `name` whose suffix says what it is. It is the source without one.
+
+    It is kept as it is with the workspace until it is worked on, and made into a text then, by the converter that the
+    engine was opened with. One that cannot be read is a document that failed, with the reason.
+    """
+
+    text: str = field(default="", init=False)
+    content: bytes = field(kw_only=True, repr=False)
+    name: str = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, bytes):
+            raise InvalidDocument(f"content is {shown(self.content)}; it must be the bytes of a file")
+        each_field(self, text, "name", most=1024, error=InvalidDocument)
+        Document.__post_init__(self)
+        if not self.name:
+            raise InvalidDocument("a file needs a name, whose suffix says what it is")
+        if self.source is None:
+            object.__setattr__(self, "source", self.name)

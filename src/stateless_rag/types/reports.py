@@ -97,13 +97,17 @@ class DocumentReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsertReport:
-    """What an insert did: one entry per document in the order given, costs, and wall time."""
+    """What an insert did: one entry per document in the order given, costs, and wall time.
+
+    `paused` says which budget was used up: documents that are pending for that wait for `Engine.resume`.
+    """
 
     tracking_id: str
     documents: tuple[DocumentReport, ...]
     usage: UsageByPurpose
     seconds: float
     revision: int
+    paused: str | None = None
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -203,14 +207,14 @@ class Event:
     """A step of an operation, for progress bars and logs.
 
     `kind` is one of: accepted, unchanged, chunked, extracted (a chunk), merging (all chunks are extracted; comes
-    again if the commit has to be repeated), committed, failed, deleted, disabled, enabled, finished. `done` and
-    `total` count chunks of the document for chunked, extracted and merging, documents otherwise; `total` is None
-    while the input is still being read.
+    again if the commit has to be repeated), committed, failed, paused (a budget is used up), deleted, disabled,
+    enabled, finished. `done` and `total` count chunks of the document for chunked, extracted and merging, documents
+    otherwise; `total` is None while the input is still being read.
 
     Of a change to another embedder: embedding (`done` and `total` count rows) and reembedded, with the report.
 
-    Of a question: keywords, searching, reranking, answering (each when the step begins), retrieved and answered,
-    which carry what was found and the answer. `trace_id` tells questions asked at the same time apart.
+    Of a question: keywords, searching, summarizing, reranking, answering (each when the step begins), retrieved and
+    answered, which carry what was found and the answer. `trace_id` tells questions asked at the same time apart.
     """
 
     kind: str

@@ -25,7 +25,7 @@ async def main(root: str, placement: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
     done = 0
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             for n in range(1000):
                 await engine.insert(Document(f"Person{n} met Nobody{n}. " + "and so on " * 5000, id=f"d{n}"))
                 done = n + 1
@@ -33,7 +33,7 @@ async def main(root: str, placement: str) -> None:
         print("failed", done, str(error).replace("\n", " "), flush=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             found = await engine.retrieve("Who met Charles Babbage?", mode="naive")
         print("reads", len(found.passages) > 0, flush=True)
     except StoreError as error:

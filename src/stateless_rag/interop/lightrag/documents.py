@@ -52,7 +52,9 @@ class Documents(Core):
         name = await self._track("insert", track_id, len(documents))
         async with self._cutting(split_by_character, split_by_character_only) as engine:
             await engine.insert(documents, tracking_id=name)
-        await (await self.engine()).work(until_empty=True)
+        opened = await self._session.opened()
+        if await opened.store.waiting(opened.engine.name):
+            await opened.engine.work(until_empty=True)
         return name
 
     async def apipeline_enqueue_documents(

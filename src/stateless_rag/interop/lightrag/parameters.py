@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QueryParam", "checked_query", "param_of", "query_options"]
 
-_MODES = ("local", "global", "hybrid", "naive", "mix", "bypass", "walk")
+_MODES = ("local", "global", "hybrid", "naive", "mix", "bypass", "walk", "themes")
 _SHORTEST = 3
 
 

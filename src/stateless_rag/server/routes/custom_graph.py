@@ -15,6 +15,7 @@ from stateless_rag.server.asked import Asked, WriteProject, Writing
 from stateless_rag.server.reading_json import read_json
 from stateless_rag.server.replies import told
 from stateless_rag.server.routes.described import PROJECT, lightrag_router, project_router
+from stateless_rag.types import InsertReport
 
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
@@ -72,6 +73,7 @@ class GraphInserted(BaseModel):
     workspace: str
     documents: list[str]
     warnings: dict[str, int]
+    report: InsertReport
 
 
 _DocumentId = Annotated[
@@ -126,6 +128,7 @@ async def _insert(request: Request, asked: Asked, document_id: str | None) -> Re
         "workspace": asked.workspace,
         "documents": [each.id for each in report.documents],
         "warnings": warnings,
+        "report": report,
     }
     return told(body)
 

@@ -74,11 +74,11 @@ def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": model, "description": said} for status, said in _ERRORS if status != 422}
 
 
-def project_router(tag: str) -> APIRouter:
-    """A router below /api/v1/projects."""
+def project_router(tag: str, prefix: str = "/api/v1/projects") -> APIRouter:
+    """A router below /api/v1."""
     schema = Problem.model_json_schema()
     responses: dict[int | str, dict[str, Any]] = {
         status: {"description": said, "content": {"application/problem+json": {"schema": schema}}}
         for status, said in _ERRORS
     }
-    return APIRouter(prefix="/api/v1/projects", tags=[tag], responses=responses)
+    return APIRouter(prefix=prefix, tags=[tag], responses=responses)

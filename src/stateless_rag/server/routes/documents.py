@@ -19,6 +19,7 @@ from stateless_rag.server.keyed import key_tracking_id
 from stateless_rag.server.problems import Refused
 from stateless_rag.server.replies import server_event, server_events, told
 from stateless_rag.server.routes.described import PROJECT, project_router
+from stateless_rag.server.texts import weight
 from stateless_rag.stages.chunk import document_id
 from stateless_rag.types import (
     Document,
@@ -75,6 +76,12 @@ class Ids(BaseModel, extra="forbid"):
     """Documents by id."""
 
     ids: _Ids
+
+
+class Deleted(Ids):
+    """Documents to delete by id; with `erase` no byte of them is left in any file, which takes longer and admin."""
+
+    erase: bool = False
 
 
 class Stopped(BaseModel):
@@ -138,7 +145,7 @@ async def accept(asked: Asked, documents: Sequence[Document], tracking_id: str, 
     async with asked.writing_engine() as engine:
         if once and (await engine.list_documents(tracking_id=tracking_id, limit=1)).total:
             return tracking_id
-        await service.quotas.room(engine, len(documents), sum(len(each.text) for each in documents))
+        await service.quotas.room(engine, len(documents), sum(map(weight, documents)))
         service.board.begin(asked.workspace, len(documents), f"accepted {len(documents)} documents")
         await engine.submit(documents, tracking_id=tracking_id)
     service.ingestion.start(asked.workspace)
@@ -195,10 +202,12 @@ async def delete_document(asked: WriteProject, document_id: str) -> Response:
     return told(report)
 
 
-async def delete_documents(asked: WriteProject, body: Ids) -> Response:
+async def delete_documents(asked: WriteProject, body: Deleted) -> Response:
     """Delete documents, in one commit; ids that there are not are listed as missing."""
+    if body.erase:
+        asked.of(asked.workspace, "admin")
     async with asked.engine() as engine:
-        return told(await engine.delete(body.ids))
+        return told(await engine.delete(body.ids, erase=body.erase))
 
 
 async def cancel_documents(asked: WriteProject, body: Chosen) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -14,14 +15,14 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from stateless_rag.server.asked import ReadProject, WriteProject
-from stateless_rag.server.replies import told
+from stateless_rag.server.replies import jsonable, told
 from stateless_rag.server.routes.described import PROJECT, project_router
 from stateless_rag.types import ExportFormat, ExportKind, JsonlReport
 
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
 
-__all__ = ["file_routes"]
+__all__ = ["file_routes", "header", "new_file", "received"]
 
 _SUFFIXES = MappingProxyType(
     {
@@ -39,13 +40,16 @@ async def export_project(
     format: ExportFormat = "jsonl",  # noqa: A002 -- the parameter's name
     include: Annotated[list[ExportKind] | None, Query(description="Kinds of rows; by default all.")] = None,
     vectors: bool = False,
+    communities: bool = False,
 ) -> Response:
     """The graph, or with `jsonl` all there is, as a file."""
     suffix, media_type = _SUFFIXES[format]
-    path = await asyncio.to_thread(_new_file, suffix)
+    path = await asyncio.to_thread(new_file, suffix)
     try:
         async with asked.engine() as engine:
-            report = await engine.export(path, format, include=include, vectors=vectors)
+            report = await engine.export(
+                path, format, include=include, vectors=vectors, communities=communities
+            )
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -53,18 +57,16 @@ async def export_project(
         path,
         media_type=media_type,
         filename=f"{asked.workspace}{suffix}",
-        headers={"X-Revision": str(report.revision)},
+        headers={"X-Revision": str(report.revision), "X-Report": header(report)},
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
 
 
 async def import_project(request: Request, asked: WriteProject) -> Response:
     """Bring in a file that `export` has made as JSON Lines; into a workspace that holds something, as an insert."""
-    path = await asyncio.to_thread(_new_file, ".jsonl")
+    path = await asyncio.to_thread(new_file, ".jsonl")
     try:
-        with path.open("wb") as file:
-            async for piece in request.stream():
-                await asyncio.to_thread(_write, file, piece)
+        await received(request, path)
         async with asked.writing_engine() as engine:
             report = await engine.import_jsonl(path)
     finally:
@@ -72,7 +74,20 @@ async def import_project(request: Request, asked: WriteProject) -> Response:
     return told(report)
 
 
-def _new_file(suffix: str) -> Path:
+async def received(request: Request, path: Path) -> None:
+    """Write the body of a request into a file, as it comes."""
+    with path.open("wb") as file:
+        async for piece in request.stream():
+            await asyncio.to_thread(_write, file, piece)
+
+
+def header(report: Any) -> str:
+    """A report as a header: JSON in ASCII, without the path that the file had on the server."""
+    return json.dumps(jsonable(report) | {"path": ""})
+
+
+def new_file(suffix: str) -> Path:
+    """A file for a while; whoever asks for it removes it."""
     number, name = tempfile.mkstemp(suffix, "stateless-rag-")
     os.close(number)
     return Path(name)

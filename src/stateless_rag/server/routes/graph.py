@@ -95,7 +95,7 @@ async def list_labels(
     order: Annotated[
         Literal["name", "relations"], Query(description="By name, or most relations first.")
     ] = "name",
-    limit: _Limit = 1000,
+    limit: Annotated[int, Query(ge=1, le=10_000_000)] = 1000,
 ) -> Response:
     """The names of entities."""
     async with asked.engine() as engine:
@@ -216,7 +216,9 @@ async def set_alias(asked: WriteProject, body: Alias) -> Response:
 
 
 async def list_changes(
-    asked: ReadProject, name: Annotated[str | None, Query(max_length=1024)] = None, limit: _Limit = 100
+    asked: ReadProject,
+    name: Annotated[str | None, Query(max_length=1024)] = None,
+    limit: Annotated[int, Query(ge=0, le=10_000_000)] = 100,
 ) -> Response:
     """Changes by hand, newest first."""
     async with asked.engine() as engine:

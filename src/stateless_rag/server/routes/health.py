@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 
 from stateless_rag import __version__
 from stateless_rag.server.asked import service_of
@@ -44,8 +44,8 @@ async def health(request: Request) -> Response:
         "status": "healthy",
         "auth_mode": "enabled" if service.settings.accounts else "disabled",
         **shown(service.settings),
-        "webui_available": False,
-        "workspace_available": False,
+        "webui_available": service.settings.webui_dir is not None,
+        "workspace_available": service.settings.webui_dir is not None,
         "api_docs_available": service.settings.docs,
         "pipeline_busy": working,
         "pipeline_active": working,
@@ -170,6 +170,8 @@ async def index(request: Request) -> Response:
     """What this is, and where to look next."""
     service = service_of(request)
     root = request.scope.get("root_path", "")
+    if service.settings.webui_dir is not None:
+        return RedirectResponse(f"{root}/webui/", 307)
     return told(
         {
             "status": "healthy",

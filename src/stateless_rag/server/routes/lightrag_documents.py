@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response, UploadFile
 
+from stateless_rag.converting import SUFFIXES
 from stateless_rag.errors import InvalidInput
 from stateless_rag.interop.lightrag.documents import document_id_of, status_rows
 from stateless_rag.interop.lightrag.results import DocStatus
@@ -34,7 +35,7 @@ from stateless_rag.server.routes.lightrag_shapes import (
     Tracked,
 )
 from stateless_rag.server.scans import track_id
-from stateless_rag.server.texts import SUFFIXES, checked_name, text_of
+from stateless_rag.server.texts import file_document
 from stateless_rag.settings import ChunkSettings
 from stateless_rag.stages.chunk import chunk
 from stateless_rag.types import Document, Given, GivenDocument, Status
@@ -67,12 +68,11 @@ _ORDERS: Mapping[str, Order] = MappingProxyType(
 
 async def upload_document(asked: Writing, file: UploadFile) -> Response:
     """Take a file in. A file of the same name is updated."""
-    name = checked_name(file.filename)
     most = asked.service.settings.max_upload
-    body = await file.read(most + 1 if most else -1)
-    if most and len(body) > most:
+    if most and (file.size or 0) > most:
         raise Refused(413, f"File too large. Maximum size: {most} bytes")
-    return await _insert(asked, "upload", [(await text_of(name, body), name)], None)
+    document = await file_document(asked.service.converter, file, most, document_id_of)
+    return await _accept(asked, "upload", [document], None)
 
 
 async def insert_text(asked: Writing, body: InsertText) -> Response:
@@ -98,6 +98,12 @@ async def _insert(
     asked: Asked, kind: str, texts: Sequence[tuple[str, str]], chunking: TextChunking | None
 ) -> Response:
     documents = [Document(text, id=document_id_of(source), source=source) for text, source in texts]
+    return await _accept(asked, kind, documents, chunking)
+
+
+async def _accept(
+    asked: Asked, kind: str, documents: list[Document], chunking: TextChunking | None
+) -> Response:
     async with asked.writing_engine() as engine:
         known = [
             str(each.source)

@@ -75,7 +75,7 @@ async def create_project(request: Request, body: NewName) -> Response:
     name = check_name(body.name)
     service.auth.principal(request).require(name, "admin")
     if not await service.leases.create(name):
-        raise Refused(409, f"there is a workspace {name!r} already")
+        raise Refused(409, f"there is a workspace {name!r} already; choose another name")
     where = f"{request.url.path.rstrip('/')}/{name}"
     return told(await service.leases.store.describe(name), 201, {"Location": where})
 
@@ -129,7 +129,7 @@ async def project_costs(asked: ReadProject) -> Response:
 async def _free(asked: Asked, name: str) -> None:
     asked.principal.require(check_name(name), "admin")
     if await asked.service.leases.exists(name):
-        raise Refused(409, f"there is a workspace {name!r} already")
+        raise Refused(409, f"there is a workspace {name!r} already; choose another name")
 
 
 def project_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -- as all of them are called

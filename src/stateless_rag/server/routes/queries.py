@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
@@ -11,26 +12,30 @@ from pydantic import BaseModel, Field
 
 from stateless_rag.server.asked import Asked, ReadProject
 from stateless_rag.server.asking import Failed, Found, Piece, Step, ask
-from stateless_rag.server.problems import error_text, status_of
 from stateless_rag.server.replies import server_event, server_events, told
 from stateless_rag.server.routes.described import PROJECT, project_router
+from stateless_rag.server.runs import failed_event
 from stateless_rag.settings import QueryOptions
 from stateless_rag.types import (
     Answer,
+    Budget,
     Citation,
     Edge,
     Entity,
     Expected,
     Keywords,
+    Message,
     Mode,
     Passage,
     Quote,
     Reference,
     Relation,
     Seed,
+    Theme,
     Unsupported,
     Usage,
 )
+from stateless_rag.types.traces import Step as LosingStep
 
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
@@ -57,6 +62,9 @@ class Options(BaseModel, extra="forbid"):
     mode: Mode | None = None
     top_k: _Count | None = None
     chunk_top_k: _Count | None = None
+    max_communities: _Count | None = None
+    max_summaries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    max_summary_tokens: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     max_entity_tokens: _Tokens | None = None
     max_relation_tokens: _Tokens | None = None
     max_total_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -83,18 +91,82 @@ class Question(BaseModel, extra="forbid"):
 
 
 class Answered(Question):
-    """A question to be answered: `include_context` with what the LLM was given, `include_passages` with all found."""
+    """A question to be answered, within a budget of its own if there is one.
 
+    `include_context`: with what the LLM was given; `include_passages`: with all passages that were found.
+
+    `include_retrieval` with what was found as `retrieve` tells it, `include_trace` with how it came about, too.
+    """
+
+    budget: Budget | None = None
     only_context: bool = False
     only_prompt: bool = False
     include_context: bool = False
     include_passages: bool = False
+    include_retrieval: bool = False
+    include_trace: bool = False
 
 
 class Explained(Question):
     """A question, and the document that was expected to be found for it."""
 
     expect: str | None = None
+    include_trace: bool = False
+
+
+class RelationChunks(BaseModel):
+    """The passages that speak of a relation, by the keys of its entities."""
+
+    keys: tuple[str, str]
+    chunk_ids: list[str]
+
+
+class DroppedBody(BaseModel):
+    """What one step left out, best first."""
+
+    step: LosingStep
+    entities: list[Entity]
+    relations: list[Relation]
+    passages: list[Passage]
+
+
+class TraceBody(BaseModel):
+    """How what was found came about: what led to it, what search returned, what each later step left out of it."""
+
+    id: str
+    revision: int
+    models: dict[str, str]
+    chunks: int
+    searched: int
+    seeds: list[Seed]
+    entities: list[Entity]
+    relations: list[Relation]
+    candidates: list[Passage]
+    entity_chunks: dict[str, list[str]]
+    relation_chunks: list[RelationChunks]
+    dropped: list[DroppedBody]
+    messages: list[Message]
+    expected: Expected | None = None
+
+
+class RetrievalBody(BaseModel):
+    """What was found for a question. `context` is what an LLM would be given."""
+
+    question: str
+    mode: Mode
+    revision: int
+    keywords: Keywords
+    entities: list[Entity]
+    relations: list[Relation]
+    passages: list[Passage]
+    references: list[Reference]
+    context: str
+    found: dict[str, int]
+    usage: dict[str, Usage]
+    timings: dict[str, float]
+    degraded: list[str]
+    themes: list[Theme]
+    trace: TraceBody | None = None
 
 
 class AnswerBody(BaseModel):
@@ -115,24 +187,7 @@ class AnswerBody(BaseModel):
     timings: dict[str, float]
     context: str | None = None
     passages: list[Passage] | None = None
-
-
-class RetrievalBody(BaseModel):
-    """What was found for a question. `context` is what an LLM would be given."""
-
-    question: str
-    mode: Mode
-    revision: int
-    keywords: Keywords
-    entities: list[Entity]
-    relations: list[Relation]
-    passages: list[Passage]
-    references: list[Reference]
-    context: str
-    found: dict[str, int]
-    usage: dict[str, Usage]
-    timings: dict[str, float]
-    degraded: list[str]
+    retrieval: RetrievalBody | None = None
 
 
 class ReasonBody(BaseModel):
@@ -159,7 +214,7 @@ async def query(asked: ReadProject, body: Answered) -> Response:
     options = _options(asked, body)
     async with asked.engine() as engine:
         answer = await engine.query(body.question, **options)
-    return told(answer_of(answer, context=body.include_context, passages=body.include_passages))
+    return told(_answer_of(answer, body))
 
 
 async def stream_query(asked: ReadProject, body: Answered) -> Response:
@@ -181,7 +236,11 @@ async def explain(asked: ReadProject, body: Explained) -> Response:
     """Why each passage is found for a question, and which step lost the document that was expected."""
     options = _options(asked, body)
     async with asked.engine() as engine:
-        return told(await engine.explain(body.question, expect=body.expect, **options))
+        found = await engine.explain(body.question, expect=body.expect, **options)
+    if not body.include_trace:
+        return told(found)
+    whole = {each.name: getattr(found, each.name) for each in fields(found)}
+    return told(whole | {"retrieval": _traced(found.retrieval)})
 
 
 def answer_of(answer: Answer, *, context: bool = False, passages: bool = False) -> dict[str, Any]:
@@ -206,6 +265,27 @@ def answer_of(answer: Answer, *, context: bool = False, passages: bool = False) 
     }
 
 
+def _answer_of(answer: Answer, body: Answered) -> dict[str, Any]:
+    """An answer with what else was asked for."""
+    whole = answer_of(answer, context=body.include_context, passages=body.include_passages)
+    if body.include_trace:
+        whole["retrieval"] = _traced(answer.retrieval)
+    elif body.include_retrieval:
+        whole["retrieval"] = answer.retrieval
+    return whole
+
+
+def _traced(retrieval: Retrieval) -> dict[str, Any]:
+    """A retrieval with its trace, which answers leave out otherwise."""
+    whole = {each.name: getattr(retrieval, each.name) for each in fields(retrieval)}
+    trace = retrieval.trace
+    if trace is not None:
+        chunks = [{"keys": keys, "chunk_ids": ids} for keys, ids in trace.relation_chunks.items()]
+        told_ = {each.name: getattr(trace, each.name) for each in fields(trace)}
+        whole["trace"] = told_ | {"relation_chunks": chunks}
+    return whole
+
+
 async def _events(asked: Asked, body: Answered, options: dict[str, Any]) -> AsyncGenerator[bytes]:
     async with aclosing(ask(asked, body.question, options)) as pieces:
         async for piece in pieces:
@@ -219,11 +299,9 @@ async def _events(asked: Asked, body: Answered, options: dict[str, Any]) -> Asyn
                 case Piece(text):
                     yield server_event("text", {"text": text})
                 case Answer():
-                    told_ = answer_of(piece, context=body.include_context, passages=body.include_passages)
-                    yield server_event("answer", told_)
+                    yield server_event("answer", _answer_of(piece, body))
                 case Failed(error):
-                    failed = {"status": status_of(error), "detail": error_text(error, "")}
-                    yield server_event("error", failed)
+                    yield failed_event(error)
 
 
 def _options(asked: Asked, body: Question) -> dict[str, Any]:
@@ -233,6 +311,8 @@ def _options(asked: Asked, body: Question) -> dict[str, Any]:
     if isinstance(body, Answered):
         given |= {"only_context": body.only_context, "only_prompt": body.only_prompt}
     QueryOptions(**given)
+    if isinstance(body, Answered) and body.budget is not None:
+        given["budget"] = body.budget
     return given
 
 

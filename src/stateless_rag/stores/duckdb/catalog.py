@@ -40,8 +40,7 @@ class Catalog:
 
     def prepare(self) -> None:
         """Make what a new root needs, or bring an old one to the current format."""
-        self._keep_earlier_format(self.database)
-        self.database.run(lambda cursor: self._prepare(cursor, self.database))
+        self._bring_to_format(self.database)
 
     # ---- workspaces ------------------------------------------------------------------------------------
 
@@ -139,8 +138,7 @@ class Catalog:
                 ) from error
             database = self._attached[alias] = self._database(alias)
             try:
-                self._keep_earlier_format(database)
-                database.run(lambda cursor: self._prepare(cursor, database))
+                self._bring_to_format(database)
             except BaseException:
                 self.detach(schema)
                 raise
@@ -186,17 +184,30 @@ class Catalog:
 
         database.run(apply)
 
-    def _keep_earlier_format(self, database: Database) -> None:
+    def _bring_to_format(self, database: Database) -> None:
+        version = self._version(database)
+        if version is None:
+            database.run(lambda cursor: self._make(cursor, database))
+        elif version != FORMAT_VERSION:
+            self._keep_earlier_format(database, version)
+            database.run(lambda cursor: migrate(cursor, database.quoted, database.alias, version))
+
+    def _version(self, database: Database) -> int | None:
+        """The format of a database file; None of one without a catalog."""
+        with self._connection.reading() as cursor:
+            try:
+                rows = cursor.execute(self._statement("version", database)).fetchall()
+            except duckdb.CatalogException:  # to look the table up by name would read those of all workspaces
+                return None
+        return int(rows[0][0])
+
+    def _keep_earlier_format(self, database: Database, version: int) -> None:
         """Copy a file that is about to be brought to the current format, and tell the name of the copy.
 
         Raises StoreError if there is no room for it; then the file stays as it is.
         """
-        statement = partial(self._statement, database=database)
         with self._connection.reading() as cursor:
-            if not cursor.execute(statement("exists"), [database.alias]).fetchall()[0][0]:
-                return
-            version = cursor.execute(statement("version")).fetchall()[0][0]
-            held = cursor.execute(statement("names")).fetchall()
+            held = cursor.execute(self._statement("names", database)).fetchall()
         if version < FORMAT_VERSION and held:
             copy = keep_file(self._connection, load_statements("copying.sql"), database.alias, version)
             logging.getLogger("stateless_rag").warning(
@@ -207,14 +218,10 @@ class Catalog:
                 copy,
             )
 
-    def _prepare(self, cursor: Cursor, database: Database) -> None:
+    def _make(self, cursor: Cursor, database: Database) -> None:
         statement = partial(self._statement, database=database)
-        if cursor.execute(statement("exists"), [database.alias]).fetchall()[0][0]:
-            version = cursor.execute(statement("version")).fetchall()[0][0]
-            migrate(cursor, database.quoted, database.alias, version)
-        else:
-            cursor.execute(statement("create")).fetchall()
-            cursor.execute(statement("set_version"), [FORMAT_VERSION]).fetchall()
+        cursor.execute(statement("create")).fetchall()
+        cursor.execute(statement("set_version"), [FORMAT_VERSION]).fetchall()
 
     def _statement(self, name: str, database: Database) -> str:
         return self._sql[name].replace("{db}", database.quoted)

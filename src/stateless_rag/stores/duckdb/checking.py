@@ -45,6 +45,8 @@ _ROW_RULES = (
     ("duplicate_entities", "entities", "an entity is there more than once"),
     ("duplicate_relations", "relations", "a relation is there more than once"),
     ("duplicate_pending", "pending", "a submission is there more than once"),
+    ("duplicate_disabled", "disabled", "a document that is disabled is there more than once"),
+    ("disabled_too", "disabled", "a document is there both enabled and disabled"),
     ("orphan_given", "given", "what was given with a submission is left without it"),
     ("replies_at_odds", "journal", "one request has two replies"),
     ("future_rows", "chunks, entities, relations", "a row is marked as embedded by a commit that never was"),
@@ -55,6 +57,14 @@ _VECTOR_RULES = (
     ("missing_chunk_vectors", "chunks", "the vector of a chunk is missing"),
     ("missing_entity_vectors", "entities", "the vector of an entity is missing"),
     ("missing_relation_vectors", "relations", "the vector of a relation is missing"),
+)
+_BATCH_RULES = (("batches_at_odds", "batches", "what a batch waits for does not fit how far it is"),)
+_COMING_RULES = (
+    ("duplicate_coming", "coming", "a vector of another embedder is there more than once"),
+    ("bad_coming", "coming", "a vector of another embedder holds what is no finite number"),
+)
+_COMING_UNIT_RULES = (
+    ("long_coming", "coming", "a vector of another embedder has another length than all have"),
 )
 _UNIT_RULES = (("long_vectors", "vectors", "a vector has another length than all have"),)
 
@@ -71,6 +81,7 @@ class Inspection:
     rules: Mapping[str, str]
     has_tables: bool
     vector_type: str
+    coming_type: str
 
     @classmethod
     def of(
@@ -90,9 +101,9 @@ class Inspection:
             name: text.replace("{w}", schema).replace("{revision}", revision)
             for name, text in load_statements("checking.sql").items()
         }
-        types = cursor.execute(rules["vector_type"], list(place)).fetchall()
-        vector_type = str(types[0][0]) if types else ""
-        return cls(cursor, view, record, files, sql, rules, has_tables, vector_type)
+        types = dict(cursor.execute(rules["vector_types"], list(place)).fetchall())
+        vector_type, coming_type = types.get("vectors", ""), types.get("coming", "")
+        return cls(cursor, view, record, files, sql, rules, has_tables, vector_type, coming_type)
 
     def select(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a statement of `checking.sql`; none before the first write."""
@@ -144,8 +155,19 @@ class Inspection:
         if self.has_vectors:
             rules += _VECTOR_RULES
             rules += _UNIT_RULES if self.record.info.get("unit_vectors") is True else ()
+        rules += _BATCH_RULES if self.record.info.get("has_batches") is True else ()
+        rules += self._coming_rules()
         found = [fault for rule in rules if (fault := self._found(*rule)) is not None]
         return [*found, *self._dimension_fault()]
+
+    def _coming_rules(self) -> tuple[tuple[str, str, str], ...]:
+        """What holds for vectors that are gathered for another embedder, which `reembed` goes on with."""
+        if not self.coming_type:
+            return ()
+        begun, length = self.record.info.get("reembedding"), re.search(r"\d+", self.coming_type)
+        if begun is None or length is None or begun["dimension"] != int(length[0]):
+            return (("foreign_coming", "coming", "vectors are of no embedder that a change has begun to"),)
+        return (*_COMING_RULES, *(_COMING_UNIT_RULES if begun["unit"] else ()))
 
     def _found(self, name: str, table: str, what: str) -> Fault | None:
         statement = self.rules["examples"].replace("{found}", self.rules[name])
@@ -206,6 +228,7 @@ class Inspection:
             ("relations", lambda view: _rows(view.relations.columns(list(view.relations.names)))),
             ("chunks", lambda view: _rows(view.pieces.columns(list(view.pieces.names)))),
             ("documents", lambda view: _rows(view.sources.columns(list(view.sources.names)))),
+            ("documents that are disabled", lambda view: view.disabled),
             ("aliases", lambda view: dict(view.aliases)),
             ("changes by hand", lambda view: view.curations.entries),
         )

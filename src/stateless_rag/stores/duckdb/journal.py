@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from stateless_rag.errors import CommitConflict, StoreError, WorkspaceMismatch
 from stateless_rag.flights import Flights
 from stateless_rag.protocols import JournalEntry, LLMReply
@@ -72,6 +74,7 @@ class DuckJournal:
 
     async def put(self, entry: JournalEntry) -> None:
         at = self._wall()
+        self._workspace.spending.add(entry.model, entry.usage, batch=entry.batch is not None)
         await settled(self._gather(_REPLIES, lambda batch: batch.entries.append((entry, at))))
 
     async def get(self, digest: str) -> LLMReply | None:
@@ -207,6 +210,7 @@ class DuckJournal:
             batch.vectors.update(vectors)
             batch.paid.append((model, entry_usage, at, len(vectors)))
 
+        self._workspace.spending.add(model, entry_usage)
         try:
             await settled(self._gather(dimension, add))
         except WorkspaceMismatch as error:  # those of another embedder were put before them
@@ -222,7 +226,7 @@ class DuckJournal:
         return WorkspaceMismatch(f"{told}; open the workspace with the embedder it was made with")
 
 
-def _replies(entries: Sequence[tuple[JournalEntry, float]]) -> dict[str, list[Any]]:
+def _replies(entries: Sequence[tuple[JournalEntry, float]]) -> dict[str, Any]:
     """Columns of `journal`: LLM calls."""
     return {
         "digest": [entry.digest for entry, _ in entries],
@@ -231,6 +235,7 @@ def _replies(entries: Sequence[tuple[JournalEntry, float]]) -> dict[str, list[An
         "reply": [entry.reply.text for entry, _ in entries],
         "truncated": [entry.reply.truncated for entry, _ in entries],
         "document": [entry.document for entry, _ in entries],
+        "batch": pa.array([entry.batch for entry, _ in entries], pa.string()),
         **_costs([(entry.usage, at) for entry, at in entries]),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class DuckLedger:
         self._wall = wall
         self._lock = threading.Lock()
         self._charges: list[tuple[Charge, float]] = []
+        self._flushing: Future[Any] | None = None
 
     # ---- writing ---------------------------------------------------------------------------------------
 
@@ -43,6 +45,8 @@ class DuckLedger:
         if not charges:
             return
         at = self._wall()
+        for charge in charges:
+            self._workspace.spending.add(charge.model, charge.usage)
         with self._lock:
             begin = not self._charges
             self._charges.extend((charge, at) for charge in charges)
@@ -69,7 +73,7 @@ class DuckLedger:
         if self._charges:
             with suppress(StoreError):
                 self._workspace.check()
-                self._workspace.write(Write(self.take()))
+                self._flushing = self._workspace.write(Write(self.take()))
 
     # ---- reading ---------------------------------------------------------------------------------------
 
@@ -79,8 +83,16 @@ class DuckLedger:
         """Model, purpose, document, query, day (None but for those in `by`), calls, prompt and completion tokens and
         embedded texts, summed up, of what was paid from `since` and before `until` (seconds since 1970).
         """
+        return [row[:-1] for row in await self.batched_costs(by, since=since, until=until)]
+
+    async def batched_costs(
+        self, by: Collection[str] = (), *, since: float | None = None, until: float | None = None
+    ) -> Sequence[tuple[Any, ...]]:
+        """As `costs`, with the batch that it was paid in at the end of each row; None if that was none."""
         if self._charges:
             await settled(self._workspace.write(Write(self.take())))
+        elif (flushing := self._flushing) is not None and not flushing.done():
+            await settled(flushing)
         wanted = [name in by for name in ("purpose", "document", "query", "day")]
         return await self._select("ledger", *wanted, since, until)
 
@@ -117,4 +129,5 @@ def _columns(charges: Sequence[tuple[Charge, float]]) -> Mapping[str, list[Any]]
         "paid_at": [at for _, at in charges],
         "query": [charge.query for charge, _ in charges],
         "texts": [charge.texts for charge, _ in charges],
+        "document": [charge.document for charge, _ in charges],
     }

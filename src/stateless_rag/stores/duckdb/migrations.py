@@ -3,7 +3,7 @@
     1  the first
     2  the tables `given` and `curations` of each workspace
     3  the columns `truncated` of `chunks` and `weight` of `mentions`; `relations.weight` is a double;
-       the columns `document`, `query` and `texts` of `journal`
+       the columns `document`, `query`, `texts` and `batch` of `journal`
 
 Tables and columns that a version adds need no file: those that a workspace lacks are made after the files were run.
 """

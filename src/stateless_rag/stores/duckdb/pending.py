@@ -80,6 +80,7 @@ class Pending:
         self._workers: dict[int, str] = {}
         self._merging: set[int] = set()
         self._cancelled: set[int] = set()
+        self._held: frozenset[str] = frozenset()
 
     def __contains__(self, sequence: int) -> bool:
         return sequence in self._submissions
@@ -92,9 +93,15 @@ class Pending:
     @property
     def claimable(self) -> int:
         """How many documents `take_next` would give if it were asked for all that have not failed."""
-        return len(self._free.fresh)
+        if not self._held:
+            return len(self._free.fresh)
+        return sum(self._submissions[sequence].document_id not in self._held for sequence in self._free.fresh)
 
     # ---- changes ---------------------------------------------------------------------------------------
+
+    def hold(self, ids: Collection[str]) -> None:
+        """Leave these documents, and no others, out where nobody asks for them in particular."""
+        self._held = frozenset(ids)
 
     def add(self, sequence: int, document_id: str, tracking_id: str, *, failed: bool) -> None:
         """Take note of a submission. A higher number is a newer one, in whatever order they come."""
@@ -154,7 +161,9 @@ class Pending:
         failed: bool,
         tried: Collection[int],
     ) -> list[int]:
-        """Work on the newest submissions of documents that nobody works on, oldest first."""
+        """Work on the newest submissions of documents that nobody works on, oldest first; of those that are held only
+        if ids or a tracking id are given.
+        """
         free = self._free
         if tracking_id is not None:
             track = self._tracks.get(tracking_id)
@@ -168,6 +177,8 @@ class Pending:
         elif ids is not None:
             wanted = ids if isinstance(ids, AbstractSet) else frozenset(ids)
             candidates = (n for n in candidates if self._submissions[n].document_id in wanted)
+        elif tracking_id is None and self._held:
+            candidates = (n for n in candidates if self._submissions[n].document_id not in self._held)
         chosen = list(islice(candidates, limit))
         for sequence in chosen:
             self.take(self._submissions[sequence].document_id, sequence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.stores.duckdb.pending import Pending
 from stateless_rag.stores.duckdb.rows import append, metadata_json, remove_pending
-from stateless_rag.types import Given
+from stateless_rag.types import File, Given
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
@@ -23,6 +24,7 @@ __all__ = ["DocumentQueue"]
 
 
 _UPGRADE = '"upgrade"'  # in place of what a caller says of a document
+_FILE = '"file"'  # before a file in place of a text: its name as JSON, a line end, its contents in base 64
 
 
 class DocumentQueue:
@@ -44,6 +46,11 @@ class DocumentQueue:
     def claimable(self) -> int:
         """How many documents are pending, have not failed, and are worked on by nobody."""
         return self._pending.claimable
+
+    def hold(self, ids: Collection[str]) -> None:
+        """Leave these documents to who asks for them by id or tracking id: they wait for something else."""
+        with self._lock:
+            self._pending.hold(ids)
 
     def load(self, cursor: Cursor, *, exists: bool) -> None:
         """Read what is pending."""
@@ -130,6 +137,16 @@ class DocumentQueue:
         with self._lock:
             for sequence in sequences:
                 self._pending.release(sequence)
+
+    async def file_content(self, sequence: int) -> bytes | None:
+        """The file that was submitted in place of a text."""
+
+        def read() -> bytes | None:
+            found = self._workspace.select("file_content", [sequence])
+            return b64decode(found[0][0]) if found else None
+
+        content: bytes | None = await settled(self._workspace.in_reader(read))
+        return content
 
     async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
         now = self._wall()
@@ -221,21 +238,31 @@ def _claim(row: tuple[Any, ...]) -> Claim:
         tracking_id=row[5],
         attempts=row[6],
         errors=tuple(json.loads(row[7])),
-        given=None if row[8] in (None, _UPGRADE) else Given.from_json(json.loads(row[8])),
         upgrade=row[8] == _UPGRADE,
+        **_given(row[8]),
     )
+
+
+def _given(value: str | None) -> dict[str, Any]:
+    if value is None or value == _UPGRADE:
+        return {}
+    if value.startswith(_FILE):
+        return {"file": File(json.loads(value.removeprefix(_FILE)), None)}
+    return {"given": Given.from_json(json.loads(value))}
 
 
 def _given_columns(claims: Sequence[Claim]) -> dict[str, Any]:
     given = [
-        (claim.sequence, _UPGRADE if claim.upgrade else _told(claim.given))
+        (claim.sequence, _UPGRADE if claim.upgrade else _told(claim.given, claim.file))
         for claim in claims
-        if claim.upgrade or claim.given is not None
+        if claim.upgrade or claim.given is not None or claim.file is not None
     ]
     return {"sequence": [sequence for sequence, _ in given], "value": [value for _, value in given]}
 
 
-def _told(given: Given | None) -> str:
+def _told(given: Given | None, file: File | None) -> str:
+    if file is not None:
+        return f"{_FILE}{json.dumps(file.name)}\n{b64encode(file.content or b'').decode('ascii')}"
     return json.dumps(None if given is None else given.to_json(), ensure_ascii=False)
 
 

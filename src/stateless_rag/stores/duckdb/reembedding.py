@@ -272,6 +272,7 @@ class ComingVectors:
 
         # Alone where the record changes: what others record in the same transaction would be overwritten.
         done = self.prepared if new_facts else None
+        self._workspace.spending.add(model, entry_usage)
         await settled(self._workspace.write(Write(apply, done, alone=new_facts)))
 
     def _append(self, cursor: Cursor, vectors: Mapping[str, Vectors], dimension: int) -> None:

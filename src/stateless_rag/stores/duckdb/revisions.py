@@ -70,6 +70,7 @@ class Revisions:
         """A view that was prepared is the last."""
         self._last = view
         view.indexes.settle(view)
+        view.partitions.settle(view)
         # A reader that looked up the revision before reads it again; one that has the view keeps it.
         for revision in [revision for revision in self._views if revision < view.revision]:
             del self._views[revision]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from stateless_rag.curation_log import CurationLog
     from stateless_rag.filters import MetadataFilter
     from stateless_rag.protocols import Allowed, Vectors
+    from stateless_rag.protocols.partition import Partition
+    from stateless_rag.settings import CommunitySettings
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.duckdb.views import View
     from stateless_rag.stores.graph import GraphView
@@ -142,6 +144,12 @@ class DuckSnapshot:
 
     def node(self, name: str) -> int | None:
         return node_of(name, self._view.aliases, self._key_policy)
+
+    def communities(self, settings: CommunitySettings, allowed: Allowed | None = None) -> Partition:
+        def stated() -> Mapping[int, tuple[int, Sequence[float]]]:
+            return {} if allowed is None else self.stated_weights(allowed.relations.tolist(), allowed)
+
+        return self._view.partitions.of(self._view, settings, allowed, stated)
 
     @property
     def mask(self) -> None:

@@ -17,6 +17,7 @@ from stateless_rag.stores.duckdb import rows
 from stateless_rag.stores.duckdb.curations import read_curations
 from stateless_rag.stores.duckdb.indexes import Indexes
 from stateless_rag.stores.duckdb.masks import Masks
+from stateless_rag.stores.duckdb.partitions import Partitions
 from stateless_rag.stores.evidence import EvidenceView
 from stateless_rag.stores.graph import GraphView
 from stateless_rag.stores.ids import id_array
@@ -53,6 +54,7 @@ class View:
     evidence: EvidenceView = field(default_factory=EvidenceView.empty)
     masks: Masks = field(default_factory=Masks, compare=False)
     indexes: Indexes = field(default_factory=Indexes, compare=False)
+    partitions: Partitions = field(default_factory=Partitions, compare=False)
     embedder: str | None = None
     disabled: frozenset[str] = frozenset()
 
@@ -103,6 +105,7 @@ class View:
             # Where aliases move mentions to other rows, no chunk tells what went: the tables do.
             evidence=_evidence(cursor, sql) if change.remention else _next_evidence(self.evidence, change),
             indexes=self.indexes,
+            partitions=self.partitions,
             embedder=self.embedder,
             disabled=_next_disabled(self.disabled, change),
         )
@@ -119,6 +122,7 @@ class View:
             self.evidence,
             self.masks,
             self.indexes,
+            self.partitions,
         )
         return sum(view.nbytes for view in held)
 

@@ -10,9 +10,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import duckdb
+
 from stateless_rag.errors import StoreError, WorkspaceMismatch
 from stateless_rag.protocols import Basis, Change, Claim, Snapshot, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.batches import DuckBatches
 from stateless_rag.stores.duckdb.checking import Inspection
 from stateless_rag.stores.duckdb.committing import Committer
 from stateless_rag.stores.duckdb.database import Cursor, Database, Write
@@ -27,6 +30,7 @@ from stateless_rag.stores.duckdb.revisions import Revisions
 from stateless_rag.stores.duckdb.rewriting import Rewriter
 from stateless_rag.stores.duckdb.segments import Segments
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
+from stateless_rag.stores.duckdb.spending import DuckSpending
 from stateless_rag.stores.duckdb.status import document_list
 from stateless_rag.stores.duckdb.views import View
 from stateless_rag.stores.faiss.cosine import unit_rows
@@ -71,7 +75,9 @@ class DuckWorkspace:
         self._segments = Segments(self, files, store.settings)
         self.journal = DuckJournal(self, store.clock.wall)
         self.ledger = DuckLedger(self, store.clock.wall)
+        self.spending = DuckSpending(self, store.clock.wall)
         self._queue = DocumentQueue(self, store.clock.wall)
+        self.batches = DuckBatches(self, self._queue.hold)
         self._revisions = Revisions(self._load())
         self._reader = Reader(self, store, self._revisions, self._gate, self._catalog)
         self._committer = Committer(self, self._revisions, self._segments, self._queue, self._catalog)
@@ -88,18 +94,24 @@ class DuckWorkspace:
             if row is None:
                 raise self._gate.gone()
             self._record = WorkspaceRecord(row)
-            found = cursor.execute(
-                self._sql["has_tables"], [self._database.alias, self._record.schema]
-            ).fetchall()
-            self._tables = found[0][0] > 0
+            self._tables = self._finds_tables(cursor)
             loading = self._store.in_reader(self._load_vectors)
             try:
                 revision = self._record.revision
                 view = View.load(cursor, self._sql, revision, {}) if self._tables else View(revision=revision)
                 self._queue.load(cursor, exists=self._tables)
+                self.batches.load(cursor, exists=self.has_batches)
             finally:
                 wait([loading])
         return replace(view, vectors=loading.result(), embedder=self._record.info.get("embedder"))
+
+    def _finds_tables(self, cursor: Cursor) -> bool:
+        """Whether the tables were made. If not, the transaction can only be rolled back."""
+        try:
+            cursor.execute(self._sql["probe"]).fetchall()
+        except duckdb.CatalogException:  # to look them up by name would read those of all workspaces
+            return False
+        return True
 
     def _load_vectors(self) -> Mapping[VectorKind, VectorView]:
         """Nobody writes before the workspace is loaded: in a thread of its own this reads the same revision."""
@@ -355,6 +367,18 @@ class DuckWorkspace:
             self._made.info["has_weights"] = True
             self._write_info(cursor)
 
+    @property
+    def has_batches(self) -> bool:
+        """Whether there is a table of batches."""
+        return self._record.info.get("has_batches") is True
+
+    def ensure_batches(self, cursor: Cursor) -> None:
+        """Make the table, with the first batch."""
+        if not self.has_batches:
+            cursor.execute(self._sql["create_batches"]).fetchall()
+            self._made.info["has_batches"] = True
+            self._write_info(cursor)
+
     def record_base(
         self, cursor: Cursor, kind: VectorKind, recorded: dict[str, Any] | None
     ) -> dict[str, Any]:
@@ -415,6 +439,9 @@ class DuckWorkspace:
 
     async def release(self, sequences: Collection[int]) -> None:
         self._queue.release(sequences)
+
+    async def file_content(self, sequence: int) -> bytes | None:
+        return await self._queue.file_content(sequence)
 
     async def fail(self, claim: Claim, errors: Sequence[Mapping[str, Any]]) -> None:
         await self._queue.fail(claim, errors)

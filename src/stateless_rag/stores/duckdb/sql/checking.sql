@@ -32,6 +32,25 @@ SELECT source_key || coalesce(' — ' || target_key, '') FROM {w}.mentions ANTI 
 SELECT m.source_key || coalesce(' — ' || m.target_key, '') FROM {w}.mentions m JOIN {w}.chunks c ON c.id = m.chunk
 WHERE c.generation <> m.generation
 
+-- name: duplicate_disabled
+SELECT id FROM {w}.disabled GROUP BY id HAVING count(*) > 1
+
+-- name: disabled_too
+SELECT DISTINCT id FROM {w}.disabled SEMI JOIN {w}.documents d USING (id)
+
+-- name: duplicate_coming
+SELECT digest FROM {w}.coming GROUP BY digest HAVING count(*) > 1
+
+-- name: bad_coming
+SELECT digest FROM {w}.coming WHERE NOT isfinite(array_inner_product(vector, vector))
+
+-- name: long_coming
+SELECT digest FROM {w}.coming WHERE abs(array_inner_product(vector, vector) - 1) > 0.001
+AND array_inner_product(vector, vector) <> 0
+
+-- name: foreign_coming
+SELECT digest FROM {w}.coming
+
 -- name: orphan_given
 SELECT sequence FROM {w}.given ANTI JOIN {w}.pending p USING (sequence)
 
@@ -50,6 +69,12 @@ SELECT digest FROM {w}.vectors WHERE NOT isfinite(array_inner_product(vector, ve
 -- name: long_vectors
 SELECT digest FROM {w}.vectors WHERE abs(array_inner_product(vector, vector) - 1) > 0.001
 AND array_inner_product(vector, vector) <> 0
+
+-- name: batches_at_odds
+SELECT name FROM {w}.batches WHERE NOT json_valid(holds) OR json_type(holds) <> 'OBJECT'
+OR stage NOT IN ('prepared', 'submitted', 'collected', 'done') OR (stage = 'submitted' AND provider IS NULL)
+OR (stage IN ('collected', 'done') AND holds <> '{}') UNION ALL
+SELECT name FROM {w}.batches GROUP BY name HAVING count(*) > 1
 
 -- name: future_rows
 SELECT id FROM {w}.chunks WHERE embedded > {revision}
@@ -89,9 +114,9 @@ SELECT (SELECT count(*) FROM {w}.documents), (SELECT count(*) FROM {w}.chunks), 
 -- name: count_vectors
 SELECT count(*) FROM {w}.vectors
 
--- name: vector_type
-SELECT data_type FROM information_schema.columns
-WHERE table_catalog = ? AND table_schema = ? AND table_name = 'vectors' AND column_name = 'vector'
+-- name: vector_types
+SELECT table_name, data_type FROM information_schema.columns
+WHERE table_catalog = ? AND table_schema = ? AND table_name IN ('vectors', 'coming') AND column_name = 'vector'
 
 -- name: document_ids
 SELECT DISTINCT id FROM {w}.documents ORDER BY id
@@ -160,6 +185,25 @@ DELETE FROM {w}.mentions WHERE rowid IN (
     SELECT m.rowid FROM {w}.mentions m JOIN {w}.chunks c ON c.id = m.chunk WHERE c.generation <> m.generation
 )
 
+-- name: mend_duplicate_disabled
+DELETE FROM {w}.disabled WHERE rowid NOT IN (SELECT arg_max(rowid, updated_at) FROM {w}.disabled GROUP BY id)
+
+-- name: mend_disabled_too
+DELETE FROM {w}.disabled WHERE id IN (SELECT id FROM {w}.documents)
+
+-- name: mend_duplicate_coming
+DELETE FROM {w}.coming WHERE digest IN (SELECT digest FROM {w}.coming GROUP BY digest HAVING count(*) > 1)
+
+-- name: mend_bad_coming
+DELETE FROM {w}.coming WHERE NOT isfinite(array_inner_product(vector, vector))
+
+-- name: mend_long_coming
+DELETE FROM {w}.coming WHERE abs(array_inner_product(vector, vector) - 1) > 0.001
+AND array_inner_product(vector, vector) <> 0
+
+-- name: mend_foreign_coming
+DROP TABLE {w}.coming
+
 -- name: mend_orphan_given
 DELETE FROM {w}.given WHERE sequence NOT IN (SELECT sequence FROM {w}.pending)
 
@@ -169,6 +213,14 @@ DELETE FROM {w}.vectors WHERE NOT isfinite(array_inner_product(vector, vector))
 -- name: mend_long_vectors
 DELETE FROM {w}.vectors WHERE abs(array_inner_product(vector, vector) - 1) > 0.001
 AND array_inner_product(vector, vector) <> 0
+
+-- What the provider has is found again by its name, and what is asked for is gathered anew from the documents.
+-- name: mend_batches_at_odds
+DELETE FROM {w}.batches WHERE rowid NOT IN (SELECT min(rowid) FROM {w}.batches GROUP BY name);
+UPDATE {w}.batches SET stage = 'collected' WHERE stage NOT IN ('prepared', 'submitted', 'collected', 'done')
+OR NOT json_valid(holds) OR json_type(holds) <> 'OBJECT';
+UPDATE {w}.batches SET stage = 'prepared' WHERE stage = 'submitted' AND provider IS NULL;
+UPDATE {w}.batches SET holds = '{}' WHERE stage IN ('collected', 'done')
 
 -- name: mend_future_rows
 UPDATE {w}.chunks SET embedded = {revision} WHERE embedded > {revision};

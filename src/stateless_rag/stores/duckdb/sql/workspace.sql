@@ -93,7 +93,8 @@ CREATE TABLE IF NOT EXISTS {w}.journal (
     paid_at DOUBLE NOT NULL,
     document VARCHAR,
     query VARCHAR,
-    texts INTEGER
+    texts INTEGER,
+    batch VARCHAR
 );
 CREATE TABLE IF NOT EXISTS {w}.given (sequence BIGINT NOT NULL, value VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS {w}.disabled (
@@ -123,10 +124,43 @@ ALTER TABLE {w}.mentions ADD COLUMN IF NOT EXISTS weight DOUBLE;
 ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS document VARCHAR;
 ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS query VARCHAR;
 ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS texts INTEGER;
+ALTER TABLE {w}.journal ADD COLUMN IF NOT EXISTS batch VARCHAR;
 ALTER TABLE {w}.relations ALTER COLUMN weight TYPE DOUBLE
 
 -- name: create_vectors
 CREATE TABLE IF NOT EXISTS {w}.vectors (digest VARCHAR NOT NULL, vector FLOAT[{dimension}] NOT NULL);
+
+-- Requests that a provider has in files; `holds` are those that are not answered.
+-- name: create_batches
+CREATE TABLE IF NOT EXISTS {w}.batches (
+    name VARCHAR NOT NULL,
+    provider VARCHAR,
+    model VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    requests INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    replies INTEGER NOT NULL,
+    error VARCHAR,
+    made_at DOUBLE NOT NULL,
+    holds VARCHAR NOT NULL
+)
+
+-- name: batches
+SELECT name, provider, model, stage, status, requests, done, replies, error, made_at, holds
+FROM {w}.batches ORDER BY made_at, name
+
+-- name: change_batch
+UPDATE {w}.batches SET provider = ?, stage = ?, status = ?, done = ?, replies = ?, error = ? WHERE name = ?
+
+-- name: hold_in_batch
+UPDATE {w}.batches SET holds = ? WHERE name = ?
+
+-- name: remove_batch
+DELETE FROM {w}.batches WHERE name = ?
+
+-- name: batch_answered
+SELECT digest, reply IS NOT NULL FROM {w}.journal WHERE batch = ? AND digest <> ''
 
 -- Vectors of another embedder, gathered until they take the place of those there are.
 -- name: create_coming
@@ -158,6 +192,9 @@ DROP TABLE IF EXISTS {w}.vectors
 
 -- name: rename_coming
 ALTER TABLE {w}.coming RENAME TO vectors
+
+-- name: probe
+SELECT 1 FROM {w}.documents LIMIT 0
 
 -- name: has_tables
 SELECT count(*) FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?
@@ -325,11 +362,11 @@ SELECT count(*) FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (S
 
 -- name: sum_up_replies
 INSERT INTO {w}.journal
-    (digest, purpose, model, truncated, calls, prompt_tokens, completion_tokens, paid_at, document, query, texts)
+    (digest, purpose, model, truncated, calls, prompt_tokens, completion_tokens, paid_at, document, query, texts, batch)
 SELECT '', purpose, model, false, sum(calls), sum(prompt_tokens), sum(completion_tokens), max(paid_at), document, query,
-       sum(texts)
+       sum(texts), batch
 FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unnest(?::VARCHAR[])))
-GROUP BY purpose, model, document, query, floor(paid_at / 86400)
+GROUP BY purpose, model, document, query, batch, floor(paid_at / 86400)
 
 -- name: drop_replies
 DELETE FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unnest(?::VARCHAR[])))
@@ -337,7 +374,7 @@ DELETE FROM {w}.journal WHERE reply IS NOT NULL AND (? OR purpose IN (SELECT unn
 -- name: ledger
 SELECT model, CASE WHEN $1 THEN purpose END, CASE WHEN $2 THEN document END, CASE WHEN $3 THEN query END,
        CASE WHEN $4 THEN strftime(make_timestamp((paid_at * 1000000)::BIGINT), '%Y-%m-%d') END, sum(calls)::BIGINT,
-       sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT, coalesce(sum(texts), 0)::BIGINT
+       sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT, coalesce(sum(texts), 0)::BIGINT, batch
 FROM {w}.journal
 WHERE ($5::DOUBLE IS NULL OR paid_at >= $5::DOUBLE) AND ($6::DOUBLE IS NULL OR paid_at < $6::DOUBLE)
 GROUP BY ALL HAVING sum(calls) > 0 ORDER BY ALL
@@ -360,10 +397,16 @@ WHERE attempts = 0
 -- name: last_sequence
 SELECT coalesce(max(sequence), 0) FROM {w}.pending
 
+-- Of a file that was submitted in place of a text only its name; its contents may be large.
 -- name: pending
-SELECT p.sequence, document_id, source, metadata, text, tracking_id, attempts, errors, value
+SELECT p.sequence, document_id, source, metadata, text, tracking_id, attempts, errors,
+       CASE WHEN starts_with(value, '"file"') THEN split_part(value, chr(10), 1) ELSE value END
 FROM {w}.pending p LEFT JOIN {w}.given g ON g.sequence = p.sequence
 WHERE p.sequence IN (SELECT unnest(?::BIGINT[])) ORDER BY p.sequence
+
+-- name: file_content
+SELECT split_part(value, chr(10), 2) FROM {w}.given
+WHERE sequence IN (SELECT unnest(?::BIGINT[])) AND starts_with(value, '"file"')
 
 -- name: pending_errors
 SELECT sequence, errors FROM {w}.pending WHERE sequence IN (SELECT unnest(?::BIGINT[]))
