@@ -27,6 +27,7 @@ from stateless_rag import (
     Settings,
     Status,
     Store,
+    StoreError,
 )
 from stateless_rag.limits import Limits
 from stateless_rag.testing import (
@@ -334,8 +335,9 @@ async def test_other_batches_are_collected_when_one_cannot_be(tmp_path: Path) ->
     async with bench(faults=gone) as on, on.engine(tmp_path, batch_requests=2) as engine:
         await engine.submit(DOCUMENTS)
         await engine.submit_batch()
-        with pytest.raises(ProviderRejected, match="404"):
+        with pytest.raises(ProviderRejected, match=r"404.*`batch cancel --forget`") as raised:
             await engine.collect_batches(wait=True, poll=0.001)
+        assert (await engine.batches())[0].id in str(raised.value) and raised.value.status == 404
         first, second = await engine.batches()
         assert (first.collected, second.collected, second.replies) == (False, True, 2)
         assert (await engine.cancel_batch(first.id, forget=True)).collected
@@ -379,6 +381,25 @@ async def test_a_budget_that_is_used_up_submits_nothing(tmp_path: Path) -> None:
         with pytest.raises(BudgetExhausted):
             await engine.submit_batch()
         assert on.server.log == () and await engine.batches() == []
+
+
+@pytest.mark.parametrize("of_use", [True, False])
+async def test_a_budget_counts_a_batch_as_the_ledger_does(tmp_path: Path, of_use: bool) -> None:
+    prices = {"*": Price(input=1.0, output=1.0, batch=0.25)}
+    spoiled = Faults(lambda r: Malformed("text") if r.batch and not of_use else None)
+    async with bench(faults=spoiled) as on:
+        async with on.engine(tmp_path) as engine:
+            await engine.set_budget(Budget(money=1.0, prices=prices))
+            await engine.submit(DOCUMENTS)
+            await engine.submit_batch()
+            await engine.collect_batches()
+            status = await engine.budget()
+            assert status is not None and status.money == pytest.approx(status.tokens / 4_000_000)
+            await engine.clear_cache()
+        async with on.engine(tmp_path) as engine:  # read from the ledger now
+            again = await engine.budget()
+            assert again is not None and again.money == pytest.approx(status.money)
+            assert again.tokens == status.tokens > 0
 
 
 async def test_a_reply_that_came_otherwise_meanwhile_stays(tmp_path: Path) -> None:
@@ -470,6 +491,42 @@ async def test_backups_copies_and_checks_know_batches(tmp_path: Path) -> None:
             assert (await engine.repair()).ok and (await engine.check()).ok
         report = await engine.resume()  # whatever is not known of a batch is asked for
         assert len(report.documents) == 4 and on.asked(batched=False) >= 4
+
+
+async def test_a_backup_from_before_the_collection_can_go_on(tmp_path: Path) -> None:
+    async with bench() as on, Store.open(tmp_path / "root") as store:
+        async with on.engine(store) as engine:
+            await engine.submit(DOCUMENTS)
+            (batch,) = await engine.submit_batch()
+            await engine.backup(tmp_path / "backup")
+            await engine.collect_batches()
+        await store.restore(tmp_path / "backup", "default", overwrite=True)
+        async with on.engine(store) as engine:
+            with pytest.raises(ProviderRejected, match=rf"batch {batch.id}.*collected elsewhere"):
+                await engine.collect_batches()
+            assert (await engine.resume()).documents == ()  # they wait for it still
+            await engine.cancel_batch(batch.id, forget=True)
+            assert {each.status for each in (await engine.resume()).documents} == {Status.PROCESSED}
+            assert content(await dump(engine)) == await whole(tmp_path)
+
+
+async def test_a_workspace_is_dropped_while_its_batch_is_waited_for(tmp_path: Path) -> None:
+    async with bench(BatchBehaviour(polls=10**6)) as on, Store.open(tmp_path) as store:
+        async with on.engine(store) as engine:
+            await engine.submit(DOCUMENTS)
+            await engine.submit_batch()
+            looks = asyncio.Queue[None]()
+            waiting = asyncio.create_task(
+                engine.collect_batches(wait=True, poll=0.001, progress=lambda _: looks.put_nowait(None))
+            )
+            await looks.get()
+            await store.drop("default")
+            with pytest.raises(StoreError, match="was dropped"):
+                await waiting
+        async with on.engine(store) as engine:
+            assert await engine.batches() == []
+            await engine.submit(DOCUMENTS)
+            assert len((await engine.resume()).documents) == 4
 
 
 def _write(statement: str) -> Any:

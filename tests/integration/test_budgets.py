@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,12 +20,13 @@ from stateless_rag import (
     Document,
     Engine,
     InvalidInput,
+    Limits,
     Price,
     Settings,
     Status,
     Workspaces,
 )
-from stateless_rag.protocols import LLMReply, LLMRequest
+from stateless_rag.protocols import Embeddings, LLMReply, LLMRequest
 from stateless_rag.settings import CallSettings, ExtractSettings
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.sync import Engine as SyncEngine
@@ -35,15 +39,17 @@ DAY = 86_400.0
 
 
 class CountingLLM(DeterministicLLM):
-    """Counts what it is asked, and may give nothing."""
+    """Counts what it is asked, takes some seconds, and may give nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()
         self.asked: list[str] = []
         self.empty = False
+        self.seconds = seconds
 
     async def complete(self, request: LLMRequest) -> LLMReply:
         self.asked.append(request.purpose)
+        await asyncio.sleep(self.seconds)
         if self.empty:
             return LLMReply(text=" ", prompt_tokens=100, completion_tokens=1)
         return await super().complete(request)
@@ -103,8 +109,8 @@ async def test_a_budget_that_cannot_be_used_changes_nothing(tmp_path: Path, budg
 
 @pytest.mark.parametrize("shared", [False, True], ids=["of the call", "of the workspace"])
 async def test_what_is_not_paid_for_waits(tmp_path: Path, shared: bool) -> None:
-    llm, budget = CountingLLM(), Budget(tokens=1)
-    async with opened(tmp_path, llm) as engine:
+    llm, budget = CountingLLM(seconds=0.05), Budget(tokens=1)
+    async with opened(tmp_path, llm, limits=Limits(llm=1)) as engine:
         if shared:
             await engine.set_budget(budget)
         kinds = []
@@ -114,7 +120,7 @@ async def test_what_is_not_paid_for_waits(tmp_path: Path, shared: bool) -> None:
         assert report.paused is not None and "used up" in report.paused and not report.failed
         assert report.counts == {Status.PENDING: 4} and kinds.count("paused") == 4
         assert all("BudgetExhausted" in document.error for document in report.documents)
-        assert 0 < len(llm.asked) <= 4
+        assert len(llm.asked) == 1  # who waits for a slot is told when its turn comes
         rows = await engine.documents()
         assert {(row.status, row.attempts, row.error) for row in rows} == {(Status.PENDING, 0, None)}
         if shared:
@@ -188,6 +194,22 @@ async def test_it_lasts_and_counts_what_was_paid_before(tmp_path: Path) -> None:
         assert await one.budget() == status
 
 
+@pytest.mark.parametrize("begun", [1, 9, 17])
+async def test_one_that_is_set_during_an_ingest_counts_each_call_once(tmp_path: Path, begun: int) -> None:
+    llm = CountingLLM(seconds=0.001)
+    documents = [Document(f"Ada Lovelace met Person{n} Name{n} in Room {n}.", id=f"d{n}") for n in range(24)]
+    async with opened(tmp_path, llm, limits=Limits(llm=4)) as engine:
+        await engine.query("Who met Ada?")  # in the ledger a little later
+        ingest = asyncio.create_task(engine.insert(documents))
+        while len(llm.asked) < begun and not ingest.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await engine.set_budget(Budget(tokens=10**9))
+        await ingest
+        await engine.query("Who met Person3 Name3?")
+        status = await engine.budget()
+        assert status.tokens == sum(used.tokens for used in (await engine.costs()).values()) > 0
+
+
 async def test_a_day_begins_anew(tmp_path: Path) -> None:
     wall = Wall()
     async with Store.open(tmp_path, clock=Clock(wall=wall)) as store, opened(store) as engine:
@@ -231,7 +253,13 @@ async def test_who_works_waits_for_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wait", [False, True], ids=["until empty", "until stopped"])
 async def test_the_pool_goes_on_with_the_others(tmp_path: Path, wait: bool) -> None:
-    options = {"llm": CountingLLM(), "embedder": DeterministicEmbedder(), "settings": SETTINGS}
+    seen: Counter[tuple[str, str]] = Counter()
+    options = {
+        "llm": CountingLLM(),
+        "embedder": DeterministicEmbedder(),
+        "settings": SETTINGS,
+        "observer": lambda event: seen.update([(event.workspace, event.kind)]),
+    }
     async with Workspaces.open(tmp_path, engine_options=lambda _: options) as pool:
         for name in ("poor", "rich"):
             async with pool.lease(name) as engine:
@@ -240,12 +268,47 @@ async def test_the_pool_goes_on_with_the_others(tmp_path: Path, wait: bool) -> N
                     await engine.set_budget(Budget(tokens=0))
         stop = asyncio.Event()
         working = asyncio.create_task(pool.work(stop=stop, until_empty=not wait, poll=0.01))
-        while wait and await pool.store.waiting("rich"):  # noqa: ASYNC110 -- it tells by this alone
+        while wait and (seen["poor", "paused"] < 4 or seen["rich", "committed"] < 4):
+            assert not working.done()
             await asyncio.sleep(0.02)
         stop.set() if wait else None
         reports = await working
         assert reports["poor"].paused is not None and reports["rich"].paused is None
         assert await pool.store.waiting("poor") == 4
+
+
+class DearEmbedder(DeterministicEmbedder):
+    """Each call uses up any budget, and comes back when it is told to."""
+
+    max_batch = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def embed(self, texts: Sequence[str], *, role: Literal["document", "query"]) -> Embeddings:
+        self.begun.set()
+        await self.go_on.wait()
+        return replace(await super().embed(texts, role=role), tokens=10**9)
+
+
+@pytest.mark.parametrize("cancelled", [["d0", "d2"], None], ids=["some", "all"])
+async def test_what_is_cancelled_before_a_pause_stays_cancelled(tmp_path: Path, cancelled: Any) -> None:
+    embedder = DearEmbedder()
+    async with opened(tmp_path, embedder=embedder, limits=Limits(embedder=1)) as engine:
+        ingest = asyncio.create_task(engine.insert(DOCUMENTS, budget=Budget(tokens=10**8)))
+        await embedder.begun.wait()
+        stopped = set(await engine.cancel(cancelled))
+        embedder.go_on.set()
+        report = await ingest
+        assert stopped == set(cancelled or ["d0", "d1", "d2", "d3"]) and report.paused is not None
+        for rows in (report.documents, await engine.documents()):
+            assert {row.id for row in rows if row.status is Status.FAILED} == stopped
+            assert {row.id for row in rows if row.status is Status.PENDING} == {
+                f"d{n}" for n in range(4)
+            } - stopped
+        assert all("cancelled" in (row.error or "") for row in report.failed)
+        assert (await engine.resume()).counts == {Status.PROCESSED: 4}
 
 
 async def test_an_update_that_waits_leaves_the_old_version(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_workspaces(cli: Cli, corpus: Path) -> None:
     assert cli("workspaces", "list")[1].splitlines()[1].startswith("one ")
     assert "hashing-1-384" in cli("workspaces", "describe", "two")[1]
     code, _, err = cli("workspaces", "create", "two")
-    assert (code, "there already" in err) == (1, True)
+    assert (code, "a workspace 'two' already" in err) == (1, True)
     code, _, err = cli("workspaces", "drop", "two")
     assert (code, "--yes" in err) == (2, True)
     assert cli("workspaces", "drop", "two", "--yes")[0] == 0

@@ -66,5 +66,8 @@ def test_disabled_upgraded_enabled(cli: Cli, corpus: Path, server: FakeOpenAISer
     code, out, _ = cli("upgrade", path, **served)
     assert code == 0
     assert out.startswith("1 document upgraded; ")
+    code, out, err = cli("upgrade", "--all", "--budget", "1", **served)
+    assert (code, out.split(";")[0]) == (3, "0 documents upgraded")
+    assert "paused: the budget of this call is used up" in err and "4 documents not done" in err
     code, out, _ = cli("upgrade", "--all", "--json", **served)
     assert len(only_json(out)["documents"]) == 4

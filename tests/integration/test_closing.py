@@ -60,13 +60,15 @@ def lane_blocked(engine: Engine) -> Iterator[None]:
 
 
 def is_free(store: Store, name: str = "a") -> bool:
-    return store.memory(name) == 0 and store._residents.get(name) is None and not store._catalog._attached
+    return (
+        store.memory(name) == 0 and store._in_use.residents.get(name) is None and not store._catalog._attached
+    )
 
 
 async def removed(store: Store) -> None:
     """Returns when a workspace is on its way out."""
     async with asyncio.timeout(240):
-        while store._residents.get("a") is not None:  # noqa: ASYNC110 -- another thread removes it
+        while store._in_use.residents.get("a") is not None:  # noqa: ASYNC110 -- another thread removes it
             await asyncio.sleep(0.001)
 
 
@@ -162,7 +164,7 @@ async def test_an_engine_opened_before_the_last_is_gone_keeps_the_workspace(stor
     engine = await engine_on(store)
     await engine.insert(Document(TEXT, id="d"))
     blocked = threading.Event()
-    store._cataloger.submit(blocked.wait, 30)
+    store._threads.cataloger.submit(blocked.wait, 30)
     closing = asyncio.create_task(engine.close())
     await asyncio.sleep(0)
     other = await engine_on(store)

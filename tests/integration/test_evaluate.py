@@ -69,7 +69,7 @@ def test_json_on_the_example_set(cli: Cli, tmp_path: Path) -> None:
     assert told["dataset"] == "examples"
     assert told["embedder"] == "hashing-1-384"
     assert (told["passages"], told["questions"]) == (36, 27)
-    assert set(told["arms"]) == (set(get_args(Mode)) - {"bypass"}) | {"dense", "bm25"}
+    assert set(told["arms"]) == (set(get_args(Mode)) - {"bypass", "themes"}) | {"dense", "bm25"}
     for arm in told["arms"].values():
         assert set(arm) == METRICS | COSTS
         assert 0.6 < arm["recall@5"] <= arm["recall@10"] <= 1

@@ -201,6 +201,12 @@ async def test_what_was_enqueued_is_processed_later(tmp_path: Path) -> None:
     (row,) = (await rag.aget_docs_by_track_id("mine")).values()
     assert row.status is DocStatus.PROCESSED
     await rag.apipeline_enqueue_documents("Left over Name met Ada.", ids="left")
+    (found,) = (await rag.get_docs_by_status(DocStatus.PENDING)).items()
+    assert found == ("left", (await rag.aget_docs_by_ids("left"))["left"])
+    assert list((await rag.get_docs_by_status("processed")).values()) == [row]
+    assert await rag.get_docs_by_status("parsing") == await rag.get_docs_by_status("processing") == {}
+    with pytest.raises(InvalidInput, match="status is 'done'"):
+        await rag.get_docs_by_status("done")
     await rag.ainsert(OTHER)  # takes in what waits, too
     assert (await rag.aget_docs_by_ids("left"))["left"].status is DocStatus.PROCESSED
     await rag.finalize_storages()

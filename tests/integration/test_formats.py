@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from stateless_rag import Document, Engine, ExtractSettings, Settings, Status, Store
+from laws.test_batch_files_law import BatchedLLM
+from stateless_rag import Budget, Document, Engine, ExtractSettings, Settings, Status, Store
 from stateless_rag.errors import StoreError
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION
@@ -21,12 +22,12 @@ TWO = "Grace Hopper wrote COBOL in Arlington."
 THREE = "Konrad Zuse built the Z3 in Berlin."
 
 
-def opened(store: Store, workspace: str, *, create: bool = True) -> Any:
+def opened(store: Store, workspace: str, *, create: bool = True, llm: Any = None) -> Any:
     settings = Settings(extraction=ExtractSettings(gleaning=0))
     return Engine.open(
         store,
         workspace,
-        llm=DeterministicLLM(),
+        llm=llm or DeterministicLLM(),
         embedder=DeterministicEmbedder(8),
         settings=settings,
         create=create,
@@ -69,6 +70,41 @@ async def test_a_root_of_an_earlier_format_goes_on(archive: Path, workspace: str
         assert await dump(engine) == after
     async with Store.open(root) as store:  # a second opening finds nothing to do
         assert await store.names() == ["own", "root"]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.split(".")[0])
+async def test_what_is_newer_than_the_format_works_on_it(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    llm = BatchedLLM(frozenset(), 10)
+    async with Store.open(tmp_path / archive.name.split(".")[0]) as store:
+        async with opened(store, "own", create=False, llm=llm) as engine:
+            ledger = await engine.costs()
+            (row,) = await engine.costs(["document", "batch"])  # nobody noted these then
+            assert (row.document, row.batch) == (None, None)
+            status = await engine.set_budget(Budget(tokens=1))
+            assert status.tokens == sum(used.tokens for used in ledger.values()) > 1
+            assert (await engine.resume()).paused is not None
+            await engine.set_budget(None)
+            (batch,) = await engine.submit_batch()
+            await engine.backup(tmp_path / "backup")
+            assert (await engine.collect_batches()).replies == 1
+            assert (await engine.resume()).usage["extract"].cached == 1
+            before, grouped = await dump(engine), await engine.communities(level=None)
+            assert {"Konrad Zuse", "COBOL"} < {name for one in grouped for name in one.members}
+            await engine.disable("two")
+            found = await engine.query("What are the main themes?", mode="themes", metadata_filter={})
+            assert not any("COBOL" in theme.title for theme in found.retrieval.themes)
+            await engine.enable("two")
+            assert await engine.communities(level=None) == grouped
+            assert await dump(engine) == before
+            assert (await engine.check(deep=True)).ok
+            erased = await engine.delete("three", erase=True)
+            assert erased.erased is not None and erased.erased.replies["extract"] == 1
+        await store.restore(tmp_path / "backup", "again")
+        async with opened(store, "again", create=False, llm=llm) as engine:
+            assert await engine.batches() == [batch]
+            assert (await engine.check(deep=True)).ok
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.split(".")[0])

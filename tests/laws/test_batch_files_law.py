@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from typing import IO, Any
 
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from laws.generators import corpora
+from laws.profiles import examples
 from stateless_rag import Engine, ExtractSettings, Settings
 from stateless_rag.protocols import BatchReply, BatchState, LLMRequest
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -93,7 +93,7 @@ async def made(documents: list[Any], gleaning: int, llm: BatchedLLM | None, roun
             return await dump(engine)
 
 
-@examples(max_examples=12)
+@examples(12)
 @given(
     documents=corpora(),
     gleaning=st.integers(0, 1),

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from stateless_rag.context import Clock
 from stateless_rag.server import ServerSettings, create_app
 from stateless_rag.testing import DeterministicLLM
 
@@ -57,10 +58,15 @@ def engine_options(_name: str, _embedder: str | None) -> Mapping[str, Any]:
 
 @asynccontextmanager
 async def running(
-    root: Path, llm: bool = True, options: Any = engine_options, **settings: Any
+    root: Path,
+    llm: bool = True,
+    options: Any = engine_options,
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of an application on a root; errors in it are answers."""
-    app = create_app(ServerSettings(root=str(root), **settings), engine_options=options if llm else None)
+    made = ServerSettings(root=str(root), **settings)
+    app = create_app(made, engine_options=options if llm else None, clock=clock)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ KEYS = (
     ApiKey(key="key-read", name="reader", workspaces=("erp", "crm"), access="read"),
 )
 WHO = [{"role": "user", "content": "Who is it?"}]
+STILL = Clock(wall=lambda: 1_800_000_000.0)  # so that no request comes a minute later
 
 
 def key(name: str, **more: str) -> dict[str, str]:
@@ -62,6 +64,28 @@ async def test_keys_open_their_workspaces_and_no_more(tmp_path: Path) -> None:
         assert [each["name"] for each in listed["projects"]] == ["crm", "erp"]
         models = (await client.get("/w/erp/v1/models", headers=key("erp"))).json()["data"]
         assert {model["id"].partition(":")[0] for model in models} == {"erp"}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/api/generate"])
+async def test_a_chat_is_for_the_workspace_that_its_model_names(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    quota = Quota(requests_per_minute=2)
+    async with running(tmp_path, keys=KEYS, quota=quota, clock=STILL) as client:
+        for name in ("erp", "hr"):
+            assert (await client.post(PROJECTS, json={"name": name}, headers=key("admin"))).status_code == 201
+
+        async def status(model: str, who: str = "erp") -> int:
+            body = {"model": model, "messages": WHO, "prompt": "Who is it?", "stream": False}
+            return (await client.post(path, json=body, headers=key(who))).status_code
+
+        for route in ("/v1/models", "/api/tags"):
+            assert (await client.get(route, headers=key("erp"))).status_code == 200
+        assert [await status(model) for model in ("hr", "lightrag", "nothing")] == [403] * 3
+        with caplog.at_level("INFO", "stateless_rag.server.access"):
+            assert [await status("erp") for _ in range(3)] == [200, 200, 429]
+        assert [record.__dict__["workspace"] for record in caplog.records] == ["erp"] * 3
+        assert await status("hr", "admin") == 200
 
 
 async def test_the_texts_that_the_web_ui_knows(tmp_path: Path) -> None:
@@ -175,7 +199,7 @@ async def test_open_paths_do_not_open_our_own(tmp_path: Path) -> None:
 
 async def test_quotas_are_kept_by_workspace(tmp_path: Path) -> None:
     quota = Quota(documents=2, requests_per_minute=6)
-    async with running(tmp_path, quota=quota) as client:
+    async with running(tmp_path, quota=quota, clock=STILL) as client:
         url = f"{PROJECTS}/one/documents"
         assert (await client.post(url, json={"documents": [{"text": "a"}, {"text": "b"}]})).status_code == 202
         full = await client.post(url, json={"documents": [{"text": "c"}]})
@@ -224,3 +248,19 @@ def test_settings_that_cannot_be_are_refused() -> None:
         with pytest.raises(InvalidInput):
             ApiKey(key=key_)
     assert "hidden" not in repr(ServerSettings(keys=(ApiKey(key="hidden"),), token_secret="hidden"))
+
+
+async def test_a_quota_holds_for_all_who_come_together_and_lets_updates_in(tmp_path: Path) -> None:
+    quota = Quota(documents=3, characters=30)
+    async with running(tmp_path, quota=quota, clock=STILL) as client:
+
+        async def sent(text: str, number: int) -> int:
+            body = {"documents": [{"text": text, "id": str(number)}]}
+            return (await client.post(f"{PROJECTS}/one/documents", json=body)).status_code
+
+        codes = await asyncio.gather(*(sent("Ada.", number) for number in range(8)))
+        assert sorted(codes) == [202] * 3 + [429] * 5
+        known = [number for number, code in enumerate(codes) if code == 202]
+        await client.app.state.service.ingestion.idle("one")  # type: ignore[attr-defined]
+        assert await sent("Ada Lovelace.", known[0]) == 202
+        assert await sent("Ada Lovelace met Charles.", known[0]) == 429  # too many characters

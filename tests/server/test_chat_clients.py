@@ -27,7 +27,7 @@ class Ollama(ollama.AsyncClient):
 async def two_workspaces(root: Path, **settings: Any) -> AsyncGenerator[str]:
     async with (
         listening(root, **settings) as address,
-        httpx2.AsyncClient(base_url=address, timeout=60) as client,
+        httpx2.AsyncClient(base_url=address, timeout=240) as client,
     ):
         for name, graph in (("default", GRAPH), ("papers", graph_of("Colossus"))):
             answer = await client.post(f"/w/{name}/insert_custom_kg", json=graph)

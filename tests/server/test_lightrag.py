@@ -225,11 +225,14 @@ async def test_a_provider_that_fails_is_an_error(tmp_path: Path) -> None:
 
         return {"llm": llm, "settings": Settings(calls=CallSettings(attempts=1))}
 
-    async with listening(tmp_path, None) as address, httpx2.AsyncClient(base_url=address) as client:
+    async with (
+        listening(tmp_path, None) as address,
+        httpx2.AsyncClient(base_url=address, timeout=240) as client,
+    ):
         await insert(client, ADA, "ada.txt")
     async with (
         listening(tmp_path, failing) as address,
-        httpx2.AsyncClient(base_url=address, timeout=60) as client,
+        httpx2.AsyncClient(base_url=address, timeout=240) as client,
     ):
         body = {
             "query": "Secret question: who designed the Analytical Engine?",

@@ -6,7 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -147,7 +147,12 @@ class Tenant:
 async def test_random_changes_in_many_workspaces_agree_with_a_model(
     tmp_path: Path, workspaces: int, steps: int, most_open: int
 ) -> None:
-    settings = {"max_open": most_open, "max_idle": 0.05, "max_wait": 3600, "create_on_write": True}
+    settings: dict[str, Any] = {
+        "max_open": most_open,
+        "max_idle": 0.05,
+        "max_wait": 3600,
+        "create_on_write": True,
+    }
     async with running(tmp_path, llm=False, **settings) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         tenants = [Tenant(client, f"w{number:03}", random.Random(number)) for number in range(workspaces)]

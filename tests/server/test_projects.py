@@ -156,7 +156,7 @@ async def test_questions_are_answered_with_spans_and_explained(tmp_path: Path) -
 
 
 async def test_a_stream_tells_steps_text_and_the_answer(tmp_path: Path) -> None:
-    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address) as client:
+    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=240) as client:
         accepted = (await client.post(f"{PROJECTS}/one/documents", json=TWO)).json()
         await done(client, "one", accepted["tracking_id"])
         question = {"question": "Who designed the Analytical Engine?"}
@@ -190,7 +190,7 @@ async def test_who_leaves_a_stream_lets_go_of_the_workspace(tmp_path: Path) -> N
 
 
 async def test_progress_is_told_until_the_documents_are_settled(tmp_path: Path) -> None:
-    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=30) as client:
+    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=240) as client:
         accepted = (await client.post(f"{PROJECTS}/one/documents", json=TWO)).json()
         url = f"{PROJECTS}/one/events?tracking_id={accepted['tracking_id']}"
         async with client.stream("GET", url) as answer:

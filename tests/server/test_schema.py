@@ -19,6 +19,7 @@ from server.serving import served
 from stateless_rag.server import ServerSettings, create_app
 
 ENDLESS = frozenset({"watch_documents"})  # a stream that ends when who asks goes away
+PATIENCE = 300  # seconds; by default it is 10, which a slow machine takes to start
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -46,7 +47,7 @@ OPERATIONS = sorted(
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     app = create_app(ServerSettings(root=str(tmp_path_factory.mktemp("fuzzed"))))
     with served(app) as address:
-        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+        yield schemathesis.openapi.from_url(f"{address}/openapi.json", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -65,6 +66,6 @@ def test_an_operation_keeps_to_its_description(schema: Any, operation: str) -> N
     def send(case: Any) -> None:
         if "workspace" in case.path_parameters:
             case.path_parameters["workspace"] = "default"
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
 
     send()

@@ -14,11 +14,14 @@ import httpx2
 import pytest
 
 from stateless_rag.cli.app import run
+from stateless_rag.cli.serve import _Providers
 from stateless_rag.errors import InvalidInput
+from stateless_rag.providers import HTTPReranker
 from stateless_rag.server import ApiKey, Quota
 from stateless_rag.server.configuration import read_configuration
 from stateless_rag.server.dotenv import parse_dotenv
 from stateless_rag.server.logs import JsonLines
+from stateless_rag.server.reranking import Reranking
 
 BASELINE = """
 # written for LightRAG
@@ -46,7 +49,14 @@ TOP_K=11
 CHUNK_SIZE=600
 OLLAMA_EMULATING_MODEL_TAG=v2
 LIGHTRAG_KV_STORAGE=JsonKVStorage
-RERANK_BINDING=null
+RERANK_BINDING=cohere
+RERANK_MODEL=rerank-model
+RERANK_BINDING_HOST=http://rerank:8000/v1/rerank
+RERANK_BINDING_API_KEY=secret-rerank
+RERANK_BY_DEFAULT=false
+MIN_RERANK_SCORE=0.0
+SUMMARY_LANGUAGE=German
+MAX_GLEANING=0
 """
 
 
@@ -71,7 +81,33 @@ def test_a_file_written_for_the_baseline_is_read_as_it_is() -> None:
     )
     assert (found.embedding.base_url, found.embedding.embed_model) == ("http://embed:1/v1", "bge")
     assert (found.engine.query.top_k, found.engine.chunking.max_tokens) == (11, 600)
-    assert found.ignored == ("LIGHTRAG_KV_STORAGE", "RERANK_BINDING")
+    assert found.reranking == Reranking(
+        style="cohere",
+        model="rerank-model",
+        base_url="http://rerank:8000/v1/rerank",
+        api_key="secret-rerank",
+    )
+    assert (found.engine.query.rerank, found.engine.query.min_rerank_score) == (False, None)
+    assert (found.engine.extraction.language, found.engine.extraction.gleaning) == ("German", 0)
+    assert found.ignored == ("LIGHTRAG_KV_STORAGE",)
+
+
+def test_a_reranker_is_asked_for_only_where_one_is_named() -> None:
+    assert read_configuration({}).reranking is None
+    assert read_configuration({"RERANK_BINDING": "null", "RERANK_MODEL": "x"}).reranking is None
+    found = read_configuration({"RERANK_BINDING": "jina", "MIN_RERANK_SCORE": "0.5"})
+    assert found.reranking == Reranking(style="jina", model="jina-reranker-v2-base-multilingual")
+    assert found.engine.query.min_rerank_score == 0.5
+    with pytest.raises(InvalidInput, match="RERANK_BINDING"):
+        read_configuration({"RERANK_BINDING": "aliyun"})
+
+
+async def test_what_is_configured_is_what_engines_get() -> None:
+    providers = _Providers(read_configuration({}, dotenv=parse_dotenv(BASELINE)))
+    given = providers.options("papers", None)
+    assert isinstance(given["reranker"], HTTPReranker)
+    assert given["settings"].extraction.language == "German"
+    await providers.close()
 
 
 def test_what_is_nearer_wins() -> None:
@@ -129,7 +165,13 @@ def test_check_shows_the_settings_without_secrets(
     assert "{bcrypt}" not in told
     shown = json.loads(told)
     assert (shown["host"], shown["server"]["keys"][0]["name"]) == ("0.0.0.0", "--key")
-    assert shown["ignored"] == ["LIGHTRAG_KV_STORAGE", "RERANK_BINDING"]
+    assert shown["ignored"] == ["LIGHTRAG_KV_STORAGE"]
+    assert (shown["reranker"]["model"], shown["reranker"]["api_key"]) == ("rerank-model", "***")
+    assert shown["engine"] == {
+        "query": {"top_k": 11, "rerank": False},
+        "chunking": {"max_tokens": 600},
+        "extraction": {"language": "German", "gleaning": 0},
+    }
     assert not (tmp_path / "rag storage").exists()
 
 
@@ -160,11 +202,11 @@ async def test_what_a_killed_process_has_accepted_is_taken_in_by_the_next(tmp_pa
         address, lines = "", []
         try:
             while not address:
-                line = json.loads(await asyncio.wait_for(process.stderr.readline(), 60))
+                line = json.loads(await asyncio.wait_for(process.stderr.readline(), 240))
                 lines.append(line)
                 if "running on" in line["message"]:
                     address = line["message"].split()[3]
-            async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
+            async with httpx2.AsyncClient(base_url=address, timeout=240) as client:
                 if documents:
                     texts = [
                         {"text": f"Engine {n} was built in Manchester. " * 40, "id": str(n)}

@@ -283,7 +283,7 @@ async def test_damaged_files_never_stop_the_server_and_leave_nothing_half(tmp_pa
     packed = [
         name for name in FILES if name.endswith((".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".html", ".txt"))
     ]
-    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=60) as client:
+    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=240) as client:
         sent = [(f"{seed}-{name}", damaged(FILES[name](), seed)) for seed in range(4) for name in packed]
         answer = await client.post(UPLOADS, files=parts(*sent))
         assert answer.status_code == 202, answer.text
@@ -307,7 +307,7 @@ async def test_damaged_files_never_stop_the_server_and_leave_nothing_half(tmp_pa
 
 @pytest.mark.parametrize("cut", [10, 400])
 async def test_a_request_that_breaks_off_leaves_nothing(tmp_path: Path, cut: int) -> None:
-    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=60) as client:
+    async with listening(tmp_path) as address, httpx2.AsyncClient(base_url=address, timeout=240) as client:
         request = client.build_request("POST", UPLOADS, files=parts(("a.pdf", pdf())))
         body = await request.aread()
         _, writer = await asyncio.open_connection(*address.removeprefix("http://").split(":"))

@@ -12,7 +12,7 @@ from stateless_rag.batching.gather import required_batch_llm
 from stateless_rag.batching.records import TRANSFER, asked, info_of, recover
 from stateless_rag.context import Meter
 from stateless_rag.counting import count_usage
-from stateless_rag.errors import InvalidInput, InvalidReply, ProviderError
+from stateless_rag.errors import InvalidInput, InvalidReply, ProviderError, ProviderRejected
 from stateless_rag.protocols import JournalEntry, LLMRequest
 from stateless_rag.replies import checked_reply, empty_reply, is_empty
 from stateless_rag.stages.extract import require_usable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["cancel_batch", "collect_batches"]
 
 _TOGETHER = 256  # replies that are written together
+_GONE = 404
 _BYTES_PER_TOKEN = 4  # of a request whose tokens the provider does not tell
 
 
@@ -104,7 +105,7 @@ class _Collecting:
                 try:
                     await self._look_at(record)
                 except ProviderError as error:
-                    errors.append(error)
+                    errors.append(_of(record, error))
         return errors
 
     async def report(self) -> BatchReport:
@@ -163,6 +164,19 @@ class _Collecting:
             replies=len(reading.answered),
             error=error or (f"first of {failed}: {reading.error}" if failed and reading.error else None),
         )
+
+
+def _of(record: BatchRecord, error: ProviderError) -> ProviderError:
+    """The error of a batch. One that the provider does not know any more, or whose files are gone, can be given up."""
+    if not isinstance(error, ProviderRejected) or error.status != _GONE:
+        return error
+    told = ProviderRejected(
+        f"batch {record.name}: {error}. If it was collected elsewhere (by a copy, or before a restore) or is "
+        "too old, give it up: `batch cancel --forget`, `cancel_batch(…, forget=True)`; what it holds is asked again",
+        status=error.status,
+    )
+    told.__cause__ = error
+    return told
 
 
 class _Reading:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stateless_rag.engine import Engine
     from stateless_rag.types import Event, UsageByPurpose
 
-__all__ = ["ingest", "report_costs", "resume"]
+__all__ = ["ingest", "report_costs", "resume", "tell_pause"]
 
 _SHOWN = 20
 _KINDS = 6
@@ -120,6 +120,13 @@ async def _waiting(engine: Engine, ids: Sequence[str] | None, *, truncated: bool
     )
 
 
+def tell_pause(place: Place, report: InsertReport) -> None:
+    """Say, if a budget is used up, that not all is done."""
+    if report.paused is not None:
+        waiting = counted(report.counts.get(Status.PENDING, 0), "document")
+        place.output.note(f"paused: {report.paused}. {waiting} not done; `{_resume(place)}` goes on")
+
+
 def report_costs(usage: UsageByPurpose) -> str:
     """Calls and tokens in one line."""
     parts = [
@@ -169,9 +176,7 @@ def _tell_run(
                 f"warning: the LLM was cut off by its token limit in {counted(cut, 'chunk')}; what it said until "
                 f"then is kept. `{_resume(place)} --truncated` asks again, `stateless-rag status` lists them"
             )
-        if report.paused is not None:
-            waiting = counted(report.counts.get(Status.PENDING, 0), "document")
-            place.output.note(f"paused: {report.paused}. {waiting} not done; `{_resume(place)}` goes on")
+        tell_pause(place, report)
         return Exit.SOME_FAILED if report.failed or report.paused or skipped.files else Exit.OK
 
     def show(report: InsertReport) -> None:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stateless_rag.cli.budgets import BudgetOption, MoneyOption, budget_given
+from stateless_rag.cli.costs import PriceOption
 from stateless_rag.cli.files import source_of
-from stateless_rag.cli.ingest import report_costs
+from stateless_rag.cli.ingest import report_costs, tell_pause
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import counted
 from stateless_rag.cli.progress import RowProgress
 from stateless_rag.cli.running import Place, placed
 from stateless_rag.errors import InvalidInput
+from stateless_rag.types import Status
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -74,27 +77,36 @@ def upgrade(
         typer.Option("--where", help='Those that meet a metadata filter: \'{"year": {"gt": 1900}}\'.'),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every document.")] = False,
+    budget: BudgetOption = None,
+    budget_money: MoneyOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Extract documents again with the LLM, the prompts and the settings there are now.
 
     What was extracted with the same before is kept. Interrupted, `resume` goes on.
     """
     condition = {} if every else _filter(where)
+    own = budget_given(budget, budget_money, price)
 
     async def work(engine: Engine) -> InsertReport:
-        return await engine.upgrade(await _known(engine, ids) if ids else None, where=condition)
+        wanted = await _known(engine, ids) if ids else None
+        return await engine.upgrade(wanted, where=condition, budget=own)
 
     def show(report: InsertReport) -> None:
-        done = len(report.documents) - len(report.failed)
+        done = report.counts.get(Status.PROCESSED, 0)
         place.output.text(f"{counted(done, 'document')} upgraded; {report_costs(report.usage)}")
         for document in report.failed:
             place.output.text(f"  {document.id}: {document.error}")
+
+    def verdict(report: InsertReport) -> Exit:
+        tell_pause(place, report)
+        return Exit.SOME_FAILED if report.failed or report.paused else Exit.OK
 
     place.run_on_engine(
         work,
         show,
         progress=True,
-        verdict=lambda report: Exit.SOME_FAILED if report.failed else Exit.OK,
+        verdict=verdict,
         interrupted="Interrupted. What was finished is kept; `stateless-rag resume` goes on.",
     )
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from stateless_rag.providers import HTTPReranker
     from stateless_rag.server.configuration import ServerConfiguration
+    from stateless_rag.server.reranking import Reranking
 
 __all__ = ["serve"]
 
@@ -71,7 +73,9 @@ def serve(
     try:
         found = _configuration(_environ(context), config, env_file, changes, key)
         if offline:
-            found = replace(found, llm=_without(found.llm), embedding=_without(found.embedding))
+            found = replace(
+                found, llm=_without(found.llm), embedding=_without(found.embedding), reranking=None
+            )
         if check:
             _show(found)
             return
@@ -135,7 +139,7 @@ def _require_closed(found: ServerConfiguration, *, allow_open: bool) -> None:
 
 
 def _show(found: ServerConfiguration) -> None:
-    from stateless_rag.server.configuration import masked
+    from stateless_rag.server.configuration import changed_settings, masked
 
     shown = {
         "host": found.host,
@@ -145,6 +149,8 @@ def _show(found: ServerConfiguration) -> None:
         "llm_server": found.llm.base_url,
         "embedder": "built-in" if found.embedding.offline else found.embedding.embed_model,
         "embedder_server": found.embedding.base_url,
+        "reranker": masked(found.reranking),
+        "engine": changed_settings(found.engine),
         "ignored": list(found.ignored),
     }
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -241,6 +247,7 @@ class _Providers:
         self._llm = llm_for(found.llm)
         self._embedders: dict[str | None, Any] = {}
         self._models: dict[str, Any] = {}
+        self._reranker = _reranker(found.reranking)
 
     def options(self, name: str, recorded: str | None) -> Mapping[str, Any]:
         """The keyword arguments of `Engine.open` for a workspace."""
@@ -248,7 +255,7 @@ class _Providers:
             chosen = replace(self._found.embedding, workspace=name)
             note = logging.getLogger("stateless_rag.server").info
             self._embedders[recorded] = embedder_for(chosen, recorded, note)
-        given = {"llm": self._llm, "embedder": self._embedders[recorded]}
+        given = {"llm": self._llm, "embedder": self._embedders[recorded], "reranker": self._reranker}
         if not self._found.llm.offline:
             given["models"] = self._model
         if self._found.engine != Settings():  # else each workspace goes by its own
@@ -268,9 +275,19 @@ class _Providers:
 
     async def close(self) -> None:
         """Close the connections of all of them."""
-        for provider in (self._llm, *self._models.values(), *self._embedders.values()):
+        for provider in (self._llm, self._reranker, *self._models.values(), *self._embedders.values()):
             if (close := getattr(provider, "close", None)) is not None:
                 await close()
+
+
+def _reranker(reranking: Reranking | None) -> HTTPReranker | None:
+    if reranking is None:
+        return None
+    from stateless_rag.providers import HTTPReranker
+
+    return HTTPReranker(
+        reranking.model, style=reranking.style, api_key=reranking.api_key, base_url=reranking.base_url
+    )
 
 
 def _without(configuration: Any) -> Any:

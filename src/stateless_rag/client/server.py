@@ -86,7 +86,7 @@ class Server:
         await self._wire.ask("DELETE", _at(name))
 
     async def copy(self, name: str, to: str, *, placement: Literal["root", "own"] | None = None) -> None:
-        """As `Store.copy`, but for documents that wait or have failed, which stay behind."""
+        """As `Store.copy`; what waits in the copy is taken in by the server."""
         _require_unplaced(placement)
         await self._wire.ask("POST", f"{_at(name)}/copy", json={"name": to})
 

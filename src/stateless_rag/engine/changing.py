@@ -43,7 +43,7 @@ class Changing(Core):
     async def clear_cache(self, purposes: Collection[str] | str | None = None) -> int:
         """Drop the LLM's replies that are kept, all or those for some purposes; returns how many it were.
 
-        Purposes are extract, glean, summarize, keywords, answer. What is in the workspace stays as it is, and
+        Purposes are extract, glean, summarize, keywords, answer, themes. What is in the workspace stays as it is, and
         deleting stays exact: only what is asked again (after a failure, or because a text comes again) is paid
         again. `costs` still tells what was paid.
         """

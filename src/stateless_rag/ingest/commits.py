@@ -230,13 +230,19 @@ class Commits:
         """
         if reason is not None:
             self._reports.pause(reason)
-        await self._workspace.release([work.claim.sequence for work in works])
-        for work in works:
+        stopped = [work for work in works if self._workspace.is_cancelled(work.claim.sequence)]
+        for work in stopped:
+            await self.fail(work, CANCELLED, entered=entered)
+        left = [work for work in works if work not in stopped]
+        await self._workspace.release([work.claim.sequence for work in left])
+        for work in left:
             self._reports.put_back(work)
         if entered:
-            await self._room.leave(works)
+            await self._room.leave(left)
 
-    async def fail(self, work: Work, message: str, holds: Found | None = None) -> None:
+    async def fail(
+        self, work: Work, message: str, holds: Found | None = None, *, entered: bool = True
+    ) -> None:
         """Record that a document failed; what was extracted of it stays in the journal."""
         errors: list[dict[str, Any]] = [
             {"chunk_id": e.chunk_id, "ordinal": e.ordinal, "error": e.error, "attempts": e.attempts}
@@ -249,7 +255,8 @@ class Commits:
         if holds is None:
             holds = await asyncio.to_thread(found, work)
         self._reports.settle(work, Status.FAILED, "failed", holds, error=message, stale=stale)
-        await self._room.leave([work])
+        if entered:
+            await self._room.leave([work])
 
 
 def _unreachable(error: ProviderError) -> bool:

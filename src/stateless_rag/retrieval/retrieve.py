@@ -105,12 +105,7 @@ async def retrieve(
     if len(question) > options.max_total_tokens:  # too long to be sure that it fits: look before paying
         await _require_prompt(context, question, options)
     laps = _Laps(context.clock.monotonic)
-    words, notes = Keywords(), list[str]()
-    if options.mode in _BY_KEYWORDS:
-        context.emit("keywords")
-        words, fallbacks = await keywords(context, question, options)
-        notes.extend(fallbacks)
-        laps.lap("keywords")
+    words, notes = await _keywords(context, question, options, laps)
     context.emit("searching")
     plan, fallbacks = await _plan(context, question, options, words)
     plan = replace(plan, expect=expect, floor=floor)
@@ -132,15 +127,10 @@ async def retrieve(
     passages = [*shown, *said.resting_on(shown)]
     references = references_of(passages)
     themes = said.themes(passages, references)
-    empty = not (passages or found.entities or found.relations)
-    text = context_text(
-        found.entity_lines,
-        found.relation_lines,
-        shown,
-        references,
-        graph=options.mode != "naive",
-        themes=themes,
-    )
+    text = ""
+    if passages or found.entities or found.relations:
+        lines, graph = (found.entity_lines, found.relation_lines), options.mode != "naive"
+        text = context_text(*lines, shown, references, graph=graph, themes=themes)
     laps.lap("render")
     retrieval = Retrieval(
         question=question,
@@ -151,7 +141,7 @@ async def retrieve(
         relations=found.relations,
         passages=tuple(passages),
         references=references,
-        context="" if empty else text,
+        context=text,
         found={**found.counts, **said.counts},
         usage=context.meter.totals(),
         timings=laps.timings,
@@ -161,6 +151,18 @@ async def retrieve(
     )
     context.emit("retrieved", report=retrieval)
     return retrieval
+
+
+async def _keywords(
+    context: Context, question: str, options: QueryOptions, laps: _Laps
+) -> tuple[Keywords, list[str]]:
+    """The keywords of a question, none in the modes that use none, and what was degraded."""
+    if options.mode not in _BY_KEYWORDS:
+        return Keywords(), []
+    context.emit("keywords")
+    words, fallbacks = await keywords(context, question, options)
+    laps.lap("keywords")
+    return words, [*fallbacks]
 
 
 def _trace(context: Context, found: Found, ranked: Reranked, passages: Sequence[Passage]) -> Trace:

@@ -23,11 +23,13 @@ __all__ = [
     "AdminProject",
     "Administering",
     "Asked",
+    "Chatting",
     "Named",
     "ReadProject",
     "Reading",
     "WriteProject",
     "Writing",
+    "is_named",
     "service_of",
 ]
 
@@ -81,6 +83,13 @@ class Asked:
         self.principal.require(workspace, access)
         return replace(self, workspace=workspace)
 
+    def entered(self, request: Request, workspace: str, access: Access = "read") -> Asked:
+        """The request is for a workspace: it counts there, and its line in the log says so. Raises Refused."""
+        asked = self.of(workspace, access)
+        request.scope["stateless_rag.facts"] = {"workspace": workspace, "principal": self.principal.name}
+        self.service.quotas.request(workspace)
+        return asked
+
 
 def service_of(request: Request) -> Service:
     """What the application has open."""
@@ -88,31 +97,46 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def _asked(request: Request, access: Access) -> Asked:
+def is_named(request: Request) -> bool:
+    """Whether a request names a workspace by its path or a header."""
+    return bool(named_in_path(request.scope)) or any(value.strip() for value in _headers(request))
+
+
+def _headers(request: Request) -> list[str]:
+    return [value for header in HEADERS for value in request.headers.getlist(header)]
+
+
+def _asked(request: Request, access: Access, *, by_model: bool = False) -> Asked:
     service = service_of(request)
     principal = service.auth.principal(request)
-    said = [value for header in HEADERS for value in request.headers.getlist(header)]
-    workspace = one_workspace([*named_in_path(request.scope), *said], service.settings.default_workspace)
-    principal.require(workspace, access)
-    request.scope["stateless_rag.facts"] = {"workspace": workspace, "principal": principal.name}
-    service.quotas.request(workspace)
+    said = [*named_in_path(request.scope), *_headers(request)]
+    workspace = one_workspace(said, service.settings.default_workspace)
+    asked = Asked(service, principal, workspace)
+    if by_model and not is_named(request):
+        principal.require_access(access)
+        request.scope["stateless_rag.facts"] = {"principal": principal.name}
+    else:
+        asked = asked.entered(request, workspace, access)
     token = service.auth.renewed(request, principal)
     if token is not None:
         request.scope["stateless_rag.headers"] = {"X-New-Token": token}
-    return Asked(service, principal, workspace)
+    return asked
 
 
 Named = Annotated[str, Path(description="The workspace.", pattern=_NAME)]
 """A workspace in the path. The name counts as `named_in_path` has read it."""
 
 
-def _of_request(access: Access) -> Callable[..., Awaitable[Asked]]:
-    """What a route depends on whose workspace is named by a header, by `/w/…` in the path, or by default."""
+def _of_request(access: Access, *, by_model: bool = False) -> Callable[..., Awaitable[Asked]]:
+    """What a route depends on whose workspace is named by a header, by `/w/…` in the path, or by default.
+
+    `by_model`: where none is named, the route finds it out by the name of a model, and then has to enter it.
+    """
 
     async def found(
         request: Request, _1: _Lightrag = None, _2: _Workspace = None, _3: _Key = None, _4: _Bearer = None
     ) -> Asked:
-        return _asked(request, access)
+        return _asked(request, access, by_model=by_model)
 
     return found
 
@@ -132,6 +156,8 @@ def _of_project(access: Access) -> Callable[..., Awaitable[Asked]]:
 
 
 Reading = Annotated[Asked, Depends(_of_request("read"))]
+Chatting = Annotated[Asked, Depends(_of_request("read", by_model=True))]
+"""Of a workspace that a model's name says, unless the request does: see `chosen`, which enters it."""
 Writing = Annotated[Asked, Depends(_of_request("write"))]
 Administering = Annotated[Asked, Depends(_of_request("admin"))]
 ReadProject = Annotated[Asked, Depends(_of_project("read"))]

@@ -15,10 +15,18 @@ from types import MappingProxyType
 from typing import Any
 
 from stateless_rag.errors import InvalidInput
+from stateless_rag.server.reranking import RERANK_NAMES, Reranking, reranking_of
 from stateless_rag.server.settings import Account, ApiKey, Quota, ServerSettings
-from stateless_rag.settings import ChunkSettings, Configuration, QueryOptions, Settings, from_env
+from stateless_rag.settings import (
+    ChunkSettings,
+    Configuration,
+    ExtractSettings,
+    QueryOptions,
+    Settings,
+    from_env,
+)
 
-__all__ = ["ServerConfiguration", "masked", "read_configuration"]
+__all__ = ["ServerConfiguration", "changed_settings", "masked", "read_configuration"]
 
 _OURS = "STATELESS_RAG_SERVER_"
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
@@ -100,20 +108,23 @@ _QUERY = MappingProxyType(
         "COSINE_THRESHOLD": "min_similarity",
     }
 )
+_RERANKED = frozenset({"RERANK_BY_DEFAULT", "MIN_RERANK_SCORE"})
 _CHUNKS = MappingProxyType({"CHUNK_SIZE": "max_tokens", "CHUNK_OVERLAP_SIZE": "overlap_tokens"})
+_EXTRACTION = frozenset({"SUMMARY_LANGUAGE", "MAX_GLEANING"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfiguration:
     """All that a server is run with. `ignored` are names of the `.env` file that mean nothing here.
 
-    `llm` says how the LLM is reached, `embedding` how the embedder is.
+    `llm` says how the LLM is reached, `embedding` how the embedder is, `reranking` how a reranker, if there is one.
     """
 
     server: ServerSettings
     engine: Settings
     llm: Configuration
     embedding: Configuration
+    reranking: Reranking | None = None
     host: str = "127.0.0.1"
     port: int = 9621
     ignored: tuple[str, ...] = field(default=())
@@ -147,6 +158,7 @@ def read_configuration(
         engine=_engine(names),
         llm=llm,
         embedding=embedding,
+        reranking=reranking_of(names),
         ignored=tuple(sorted(name for name in dotenv if not _is_known(name))),
         **place,
     )
@@ -161,6 +173,17 @@ def masked(value: Any, name: str = "") -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {each.name: masked(getattr(value, each.name), each.name) for each in fields(value)}
     return value
+
+
+def changed_settings(settings: Settings) -> dict[str, Any]:
+    """The groups of an engine's settings that are not as by default, with the fields that are not."""
+    usual, changed = Settings(), {}
+    for group in fields(Settings):
+        was, now = getattr(usual, group.name), getattr(settings, group.name)
+        if now != was:
+            names = (each.name for each in fields(now))
+            changed[group.name] = {n: getattr(now, n) for n in names if getattr(now, n) != getattr(was, n)}
+    return changed
 
 
 # ---- the server ----------------------------------------------------------------------------------------
@@ -302,7 +325,20 @@ def _engine(names: Mapping[str, str]) -> Settings:
         for theirs, ours in _CHUNKS.items()
         if (value := names.get(theirs, "").strip())
     }
-    return Settings(query=QueryOptions(**query), chunking=ChunkSettings(**chunks))
+    if value := names.get("RERANK_BY_DEFAULT", "").strip():
+        query["rerank"] = _flag("RERANK_BY_DEFAULT", value)
+    if value := names.get("MIN_RERANK_SCORE", "").strip():
+        query["min_rerank_score"] = _parsed("MIN_RERANK_SCORE", value, float) or None  # 0 drops nothing
+    extraction: dict[str, Any] = {}
+    if value := names.get("SUMMARY_LANGUAGE", "").strip():
+        extraction["language"] = value
+    if value := names.get("MAX_GLEANING", "").strip():
+        extraction["gleaning"] = _parsed("MAX_GLEANING", value, int)
+    return Settings(
+        query=QueryOptions(**query),
+        chunking=ChunkSettings(**chunks),
+        extraction=ExtractSettings(**extraction),
+    )
 
 
 def _providers(names: Mapping[str, str]) -> tuple[Configuration, Configuration]:
@@ -345,5 +381,7 @@ def _address(value: str, binding: str) -> str:
 def _is_known(name: str) -> bool:
     if name.startswith(_OURS):
         return name.removeprefix(_OURS).lower() in {each.name for each in fields(ServerSettings)}
-    groups = (_THEIRS, _SPECIAL, _PROVIDERS, _QUERY, _CHUNKS, _CLI, _RUN)
+    groups = (
+        *(_THEIRS, _SPECIAL, _PROVIDERS, RERANK_NAMES, _QUERY, _RERANKED, _CHUNKS, _EXTRACTION, _CLI, _RUN),
+    )
     return any(name in group for group in groups)

@@ -47,13 +47,16 @@ class Keyed:
             return kept
         answer: asyncio.Future[Result] = asyncio.ensure_future(work())
         self._answers[workspace, key] = said, answer
+        answer.add_done_callback(lambda done: self._answered((workspace, key), done))
         while len(self._answers) > _KEPT:
             self._answers.popitem(last=False)
-        try:
-            return await asyncio.shield(answer)
-        finally:
-            if answer.done() and (answer.cancelled() or answer.exception() is not None):
-                self._answers.pop((workspace, key), None)  # what has failed may be tried again
+        return await asyncio.shield(answer)
+
+    def _answered(self, name: tuple[str, str], answer: asyncio.Future[Any]) -> None:
+        """What has failed may be tried again, also if nobody waited for it any more."""
+        failed = answer.cancelled() or answer.exception() is not None
+        if failed and (known := self._answers.get(name)) is not None and known[1] is answer:
+            del self._answers[name]
 
     def forget(self, workspace: str) -> None:
         """The workspace is gone."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.engine import Engine
-from stateless_rag.errors import InvalidInput, Overloaded, WorkspaceMismatch, WorkspaceNotFound
+from stateless_rag.errors import Overloaded, WorkspaceMismatch, WorkspaceNotFound
 from stateless_rag.stores.duckdb.names import check_name
 from stateless_rag.workspaces import Workspaces
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stateless_rag.limits import Limits
     from stateless_rag.opening import Opening
     from stateless_rag.protocols import FileReader, Observer
     from stateless_rag.server.settings import ServerSettings
     from stateless_rag.stores.duckdb.store import Store
-    from stateless_rag.types import Status, WorkspaceInfo
+    from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["EngineOptions", "Leases"]
 
@@ -156,21 +156,10 @@ class Leases:
     async def copy(self, name: str, target: str) -> WorkspaceInfo:
         """Make a workspace that holds the same as another; nothing is asked of an LLM, nothing embedded.
 
-        Raises InvalidInput if the target is there already. Documents that wait or have failed are not copied.
+        Raises WorkspaceNotFound, and InvalidInput if the target is there already.
         """
-        check_name(target)
-        if target == name or await self.exists(target):
-            raise InvalidInput(f"there is a workspace {target!r} already; choose another name")
-        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="stateless-rag-")
-        path = Path(folder) / "copy.jsonl"
-        try:
-            async with self.lease(name) as source:
-                await source.export(path, "jsonl", vectors=True)
-            async with self.lease(target, create=True) as made:
-                await made.import_jsonl(path)
-                return await made.describe()
-        finally:
-            await asyncio.to_thread(_remove, path)
+        await self.store.copy(name, check_name(target))
+        return await self.store.describe(target)
 
     async def restore(
         self,
@@ -195,16 +184,18 @@ class Leases:
             return await self.store.describe(name)
 
     async def rename(self, name: str, target: str, before: Callable[[], Awaitable[None]]) -> WorkspaceInfo:
-        """Give a workspace another name. Raises InvalidInput while documents wait or have failed in it."""
-        async with self.lease(name) as engine:
-            page = await engine.list_documents(limit=1)
-            if left := _unfinished(page.counts):
-                raise InvalidInput(
-                    f"{left} documents of {name!r} wait or have failed; retry, cancel or delete them first"
-                )
-        info = await self.copy(name, target)
-        await self.drop(name, before)
-        return info
+        """Give a workspace another name, once nobody uses it; `before` stops what works on it.
+
+        Whoever asks for it meanwhile waits, so that nothing is written to it that would be lost. Raises
+        WorkspaceNotFound, InvalidInput if the target is there already, and Overloaded if somebody does not let go.
+        """
+        async with self._alone(name):
+            await before()
+            await self._let_go(name)
+            info = await self.copy(name, target)
+            await self.store.drop(name)
+            self._recorded.pop(name, None)
+            return info
 
     # ---- plumbing --------------------------------------------------------------------------------------
 
@@ -228,9 +219,7 @@ class Leases:
         until = loop.time() + _PATIENCE
         while not await self.pool.close_one(name):
             if loop.time() > until:
-                raise Overloaded(
-                    f"workspace {name!r} was dropped, but somebody still reads it", retry_after=1.0
-                )
+                raise Overloaded(f"somebody still uses the workspace {name!r}; try again", retry_after=1.0)
             await asyncio.sleep(_PAUSE)
         self._stale.discard(name)
 
@@ -238,12 +227,3 @@ class Leases:
         """Close all engines."""
         await asyncio.gather(*self._creating.values(), return_exceptions=True)
         await self.pool.close()
-
-
-def _unfinished(counts: Mapping[Status, int]) -> int:
-    return sum(count for status, count in counts.items() if status != "processed")
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.parent.rmdir()

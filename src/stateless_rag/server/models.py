@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from stateless_rag.errors import InvalidInput, InvalidWorkspaceName
+from stateless_rag.server.asked import is_named
 from stateless_rag.server.problems import Refused
 from stateless_rag.stores.duckdb.names import check_name
 from stateless_rag.types import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from starlette.requests import Request
 
     from stateless_rag.server.asked import Asked
 
@@ -28,12 +31,13 @@ class Chosen:
     mode: str | None
 
 
-async def chosen(asked: Asked, model: str, *, named: bool) -> Chosen:
+async def chosen(request: Request, asked: Asked, model: str) -> Chosen:
     """What a name stands for: "papers", "papers:local"; the server's own model is the workspace of the request.
 
-    `named`: the request names a workspace already, with which the model's must agree (InvalidInput). Raises Refused:
-    404 for a name that stands for nothing, 403 for a workspace that the key does not open.
+    The request is for that workspace from now on. Raises InvalidInput if it names another one itself, and Refused: 404
+    for a name that stands for nothing, 403 for a workspace that the key does not open, 429.
     """
+    named = is_named(request)
     name, _, tag = model.partition(":")
     mode = None if tag in ("", _LATEST) else tag
     if (
@@ -41,7 +45,7 @@ async def chosen(asked: Asked, model: str, *, named: bool) -> Chosen:
         or name == asked.service.settings.ollama_model.partition(":")[0]
     ):
         if mode is None or mode in get_args(Mode):
-            return Chosen(asked, mode)
+            return Chosen(asked if named else asked.entered(request, asked.workspace), mode)
     elif mode is None or mode in get_args(Mode):
         try:
             check_name(name)
@@ -51,9 +55,9 @@ async def chosen(asked: Asked, model: str, *, named: bool) -> Chosen:
             raise InvalidInput(
                 f"the request is for workspace {asked.workspace!r}, its model for {name!r}; name one"
             )
-        other = asked.of(name)
+        asked.of(name)
         if await asked.service.leases.exists(name):
-            return Chosen(other, mode)
+            return Chosen(asked if named else asked.entered(request, name), mode)
     raise _unknown(model)
 
 

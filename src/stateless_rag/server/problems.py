@@ -69,6 +69,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 _REQUEST_ID = "stateless_rag.request_id"
 _PROBLEMS = "/api/v1"
+_SHORT = 200  # characters of what was sent that an answer repeats
 
 
 class Problem(BaseModel):
@@ -222,5 +223,7 @@ def _invalid(path: str, request: Request, error: RequestValidationError) -> Resp
 
 
 def _short(value: Any) -> Any:
-    """What was sent, where it is short and JSON."""
-    return value if value is None or (isinstance(value, str | int) and len(str(value)) <= 200) else {}
+    """What was sent, where it is short and JSON; lone surrogates, which UTF-8 has not, as question marks."""
+    if isinstance(value, str) and len(value) <= _SHORT:
+        return value.encode("utf-8", "replace").decode()
+    return value if value is None or (isinstance(value, int) and len(str(value)) <= _SHORT) else {}

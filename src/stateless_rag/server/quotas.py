@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from stateless_rag.server.problems import Refused
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from stateless_rag.engine import Engine
     from stateless_rag.server.board import Board
     from stateless_rag.server.settings import ServerSettings
+    from stateless_rag.types import DocumentStatus
 
 __all__ = ["Quotas"]
 
@@ -30,6 +34,7 @@ class Quotas:
         self._board = board
         self._wall = wall
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._rooms: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def request(self, workspace: str) -> None:
         """Count a request. Raises Refused (429) if there were too many in the last minute."""
@@ -56,19 +61,31 @@ class Quotas:
             left = str(int(_DAY - now % _DAY) + 1)
             raise _refused(f"{workspace!r} has spent its {most:,} tokens of today", left)
 
-    async def room(self, engine: Engine, documents: int, characters: int) -> None:
-        """Raise Refused (429) if so much more would be too much."""
+    @asynccontextmanager
+    async def room(self, engine: Engine, sizes: Mapping[str, int]) -> AsyncGenerator[None]:
+        """Raise Refused (429) if documents of these ids and so many characters would be too much.
+
+        Those that are known are updated, and take the place of what they were. Others who ask for room in the same
+        workspace wait until this one has done what it needs it for.
+        """
         quota = self._quota
         if not (self._max_pending or quota.documents or quota.characters):
+            yield
             return
-        known = await engine.documents()
-        waiting = sum(each.status not in ("processed", "failed") for each in known)
-        held = sum(each.characters for each in known)
-        if self._max_pending and waiting + documents > self._max_pending:
+        async with self._rooms.setdefault(engine.name, asyncio.Lock()):
+            self._require_room(await engine.documents(), sizes)
+            yield
+
+    def _require_room(self, known: Sequence[DocumentStatus], sizes: Mapping[str, int]) -> None:
+        quota = self._quota
+        others = [each for each in known if each.id not in sizes]
+        waiting = sum(each.status not in ("processed", "failed") for each in others)
+        held = sum(each.characters for each in others)
+        if self._max_pending and waiting + len(sizes) > self._max_pending:
             raise _refused(f"{waiting} documents wait; at most {self._max_pending} may", _FULL)
-        if quota.documents and len(known) + documents > quota.documents:
+        if quota.documents and len(known) < len(others) + len(sizes) > quota.documents:
             raise _refused(f"the workspace has {len(known)} documents; at most {quota.documents} fit", _FULL)
-        if quota.characters and held + characters > quota.characters:
+        if quota.characters and held + sum(sizes.values()) > quota.characters:
             raise _refused(f"the workspace has {held:,} characters; at most {quota.characters:,} fit", _FULL)
 
 

@@ -54,39 +54,50 @@ class Service:
 
     async def drop(self, name: str) -> None:
         """Remove a workspace for good."""
-        try:
+        async with self._changing(name):
             await self.leases.drop(name, lambda: self.ingestion.halt(name))
             self._is_gone(name)
-        finally:
-            self.ingestion.allow(name)
 
     async def clear(self, name: str) -> None:
         """Remove all that a workspace holds."""
-        try:
+        async with self._changing(name):
             await self.leases.clear(name, lambda: self.ingestion.halt(name))
             self._is_gone(name)
-        finally:
-            self.ingestion.allow(name)
+
+    async def copy(self, name: str, target: str) -> WorkspaceInfo:
+        """Make a workspace that holds the same as another; what waits there is taken in, too."""
+        info = await self.leases.copy(name, target)
+        self.ingestion.start(target)
+        return info
 
     async def rename(self, name: str, target: str) -> WorkspaceInfo:
-        """Give a workspace another name."""
-        try:
+        """Give a workspace another name; what is being taken in goes on under it."""
+        async with self._changing(name):
             info = await self.leases.rename(name, target, lambda: self.ingestion.halt(name))
             self._is_gone(name)
-        finally:
-            self.ingestion.allow(name)
+        self.ingestion.start(target)
         return info
 
     async def restore(self, path: Path, name: str | None, *, overwrite: bool) -> WorkspaceInfo:
         """Make a workspace of a backup, with `overwrite` in place of the one of that name."""
-        try:
+        async with self._changing(name):
             info = await self.leases.restore(path, name, self.ingestion.halt, overwrite=overwrite)
             self._is_gone(info.name)
+        self.ingestion.start(info.name)
+        return info
+
+    @asynccontextmanager
+    async def _changing(self, name: str | None) -> AsyncGenerator[None]:
+        """What halts the work on a workspace: it may begin again after that, and goes on if nothing came of it."""
+        done = False
+        try:
+            yield
+            done = True
         finally:
             if name is not None:
                 self.ingestion.allow(name)
-        self.ingestion.start(info.name)
-        return info
+                if not done:
+                    self.ingestion.start(name)
 
     def _is_gone(self, name: str) -> None:
         self.board.forget(name)

@@ -117,13 +117,14 @@ class Logins:
 
 
 def _matches(given: str, kept: str) -> bool:
+    said = given.encode("utf-8", "surrogatepass")
     if not kept.startswith(_BCRYPT):
-        return hmac.compare_digest(given.encode(), kept.encode()) and bool(kept)
+        return hmac.compare_digest(said, kept.encode("utf-8", "surrogatepass")) and bool(kept)
     try:
         import bcrypt
     except ImportError as error:
         raise InvalidInput("passwords kept by bcrypt need it: pip install 'stateless-rag[server]'") from error
     try:
-        return bcrypt.checkpw(given.encode()[:72], kept.removeprefix(_BCRYPT).encode())
+        return bcrypt.checkpw(said[:72], kept.removeprefix(_BCRYPT).encode())
     except ValueError:  # what is kept is no such hash
         return False

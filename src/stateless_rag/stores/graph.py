@@ -157,11 +157,6 @@ class GraphView:
         return cls(base, Overlay({}, {}, {}, {}), len(base.entities))
 
     @property
-    def relation_count(self) -> int:
-        """The number of relations."""
-        return len(self.base.relations) - len(self.overlay.gone) + len(self.overlay.added)
-
-    @property
     def nbytes(self) -> int:
         """Bytes it holds in memory; those of the overlay are estimated."""
         overlay = self.overlay
@@ -239,64 +234,6 @@ class GraphView:
             entity: count - lost.get(entity, 0) + len(extra.get(entity, ()))
             for entity, count in zip(entity_ids, (stops - starts).tolist(), strict=True)
         }
-
-    def neighbours(self, entity_id: int) -> list[int]:
-        """The entities that a relation connects with this one, ascending."""
-        return sorted({other for _, other in self.edges((entity_id,))[entity_id]})
-
-    def shortest_path(self, a: int, b: int, max_hops: int = 4) -> list[int] | None:
-        """The relations on a shortest path from `a` to `b`; of several, the first in the order of the lists.
-
-        None if there is no path of at most `max_hops` relations or an entity has no relation at all. Searches
-        from both ends, and always goes on where fewer relations have to be looked at.
-        """
-        if not all(self.degrees((a, b)).values()):
-            return None
-        if a == b:
-            return []
-        ahead, behind = {a: 0}, {b: 0}
-        near, far = {a}, {b}
-        for _ in range(max_hops):
-            if sum(self.degrees(near).values()) <= sum(self.degrees(far).values()):
-                near = self._step(near, ahead)
-                met = near & behind.keys()
-            else:
-                far = self._step(far, behind)
-                met = far & ahead.keys()
-            if met:
-                return self._first_path(a, ahead, behind, met)
-            if not near or not far:
-                return None
-        return None
-
-    def _step(self, front: set[int], hops: dict[int, int]) -> set[int]:
-        """The entities one hop beyond the front, which are entered into `hops`."""
-        others = {other for pairs in self.edges(front).values() for _, other in pairs} - hops.keys()
-        hops.update(dict.fromkeys(others, hops[next(iter(front))] + 1))
-        return others
-
-    def _first_path(
-        self, a: int, ahead: Mapping[int, int], behind: Mapping[int, int], met: set[int]
-    ) -> list[int]:
-        """Of the shortest paths from `a` through `met`, the one whose list of relations is the least.
-
-        `ahead` and `behind` hold hops from `a` and from the goal, for all entities nearer than `met`.
-        """
-        meeting = next(iter(met))
-        half, rest = ahead[meeting], behind[meeting]
-        layers = [met] if half else []  # from the middle back to `a`: the entities that lead on to the goal
-        for hops in range(half - 1, 0, -1):
-            pairs = self.edges(layers[-1]).values()
-            layers.append({other for edges in pairs for _, other in edges if ahead.get(other) == hops})
-        for hops in range(rest - 1, -1, -1):
-            layers.insert(0, {entity for entity, count in behind.items() if count == hops})
-        path = []
-        at = a
-        while layers:
-            onward = layers.pop()
-            relation, at = next(pair for pair in self.edges((at,))[at] if pair[1] in onward)
-            path.append(relation)
-        return path
 
     def to_rustworkx(self, limit: int | None = None) -> rustworkx.PyGraph[int, int]:
         """The graph for rustworkx: entity ids on the nodes, ascending, and relation ids on the edges.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import md5
 from typing import TYPE_CHECKING, Any, cast
 
-from stateless_rag.checks import identifier, iterable, optional, shown, text
+from stateless_rag.checks import choice, identifier, iterable, optional, shown, text
 from stateless_rag.errors import InvalidInput, StatelessRagError
 from stateless_rag.interop.lightrag.core import Core
 from stateless_rag.interop.lightrag.errors import NotSupported, PipelineBackpressureError
@@ -132,6 +132,15 @@ class Documents(Core):
         return await status_rows(
             engine, (await engine.list_documents(tracking_id=track_id, limit=None)).documents
         )
+
+    async def get_docs_by_status(self, status: DocStatus | str) -> dict[str, DocProcessingStatus]:
+        """Documents by id, those of a status."""
+        wanted = choice("status", status, among=tuple(DocStatus))
+        found = [own for own in Status if _status(own) == wanted]
+        if not found:
+            return {}
+        engine = await self.engine()
+        return await status_rows(engine, (await engine.list_documents(status=found, limit=None)).documents)
 
     # ---- deleting --------------------------------------------------------------------------------------
 

@@ -109,8 +109,8 @@ async def _insert(request: Request, asked: Asked, document_id: str | None) -> Re
     tracking_id = new_tracking_id()
     if not await service.leases.exists(asked.workspace):
         await asyncio.to_thread(graph_documents, graph, document_id)  # what is refused makes no workspace
-    async with asked.writing_engine() as engine:
-        await service.quotas.room(engine, 1, _characters(chunks))
+    size = {document_id or "": _characters(chunks)}
+    async with asked.writing_engine() as engine, service.quotas.room(engine, size):
         report = await engine.insert_graph(graph, document_id=document_id, tracking_id=tracking_id)
     warnings: dict[str, int] = {}
     for each in report.documents:

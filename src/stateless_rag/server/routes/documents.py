@@ -130,7 +130,8 @@ async def insert_documents(asked: WriteProject, body: NewDocuments, idempotency_
         tracking_id = await accept(asked, documents, name or new_tracking_id(), once=name is not None)
         return {"tracking_id": tracking_id, "ids": [document_id(document) for document in documents]}
 
-    said = body.model_dump_json() if idempotency_key is not None else ""
+    # Not as pydantic's JSON, which lone surrogates cannot be.
+    said = "" if idempotency_key is None else json.dumps(body.model_dump())
     answer = await asked.service.keyed.once(asked.workspace, idempotency_key, said, work)
     return told(answer, 202)
 
@@ -145,9 +146,9 @@ async def accept(asked: Asked, documents: Sequence[Document], tracking_id: str, 
     async with asked.writing_engine() as engine:
         if once and (await engine.list_documents(tracking_id=tracking_id, limit=1)).total:
             return tracking_id
-        await service.quotas.room(engine, len(documents), sum(map(weight, documents)))
-        service.board.begin(asked.workspace, len(documents), f"accepted {len(documents)} documents")
-        await engine.submit(documents, tracking_id=tracking_id)
+        async with service.quotas.room(engine, {document_id(each): weight(each) for each in documents}):
+            service.board.begin(asked.workspace, len(documents), f"accepted {len(documents)} documents")
+            await engine.submit(documents, tracking_id=tracking_id)
     service.ingestion.start(asked.workspace)
     return tracking_id
 

@@ -18,20 +18,19 @@ from pydantic import BaseModel, Field, ValidationError
 from stateless_rag.errors import InvalidInput, WorkspaceNotFound
 from stateless_rag.interop.lightrag.parameters import checked_query
 from stateless_rag.prompts import Prompts
-from stateless_rag.server.asked import Asked, Reading
+from stateless_rag.server.asked import Asked, Chatting
 from stateless_rag.server.asking import Failed, Piece, ask
 from stateless_rag.server.models import chosen, model_names
 from stateless_rag.server.problems import Refused, error_text
 from stateless_rag.server.reading_json import read_json
 from stateless_rag.server.replies import json_line, ndjson, told
 from stateless_rag.server.routes.described import ollama_router
-from stateless_rag.server.workspace_of import HEADERS, named_in_path
 from stateless_rag.types import Answer
 
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
 
-__all__ = ["is_named", "ollama_routes"]
+__all__ = ["ollama_routes"]
 
 Model = TypeVar("Model", bound=BaseModel)
 _CREATED = "2024-01-15T00:00:00Z"
@@ -124,38 +123,38 @@ async def version() -> Response:
     return told({"version": _VERSION})
 
 
-async def tags(asked: Reading) -> Response:
+async def tags(asked: Chatting) -> Response:
     """The models: the server's own, and the workspaces that the key opens."""
     own = asked.service.settings.ollama_model
     return told({"models": [_model(name) for name in (own, *await model_names(asked))]})
 
 
-async def running(asked: Reading) -> Response:
+async def running(asked: Chatting) -> Response:
     """The model that answers."""
     model = _model(asked.service.settings.ollama_model)
     details = {**model["details"], "family": "llama", "families": ["llama"], "parameter_size": "7.2B"}
     return told({"models": [{**model, "details": details, "expires_at": _EXPIRES, "size_vram": _SIZE}]})
 
 
-async def generate(request: Request, asked: Reading) -> Response:
+async def generate(request: Request, asked: Chatting) -> Response:
     """Ask the LLM alone."""
     body = await _body(request, Generate)
     if not body.prompt.strip():
         raise InvalidInput("the prompt is blank")
-    picked = await chosen(asked, body.model, named=is_named(request))
+    picked = await chosen(request, asked, body.model)
     options: dict[str, Any] = {"mode": "bypass", "system_prompt": body.system}
     shape = _Shape(body.model, "generate")
     return await _answer(picked.asked, body.prompt, options, shape, stream=body.stream)
 
 
-async def chat(request: Request, asked: Reading) -> Response:
+async def chat(request: Request, asked: Chatting) -> Response:
     """Ask a workspace. A mode may begin the question: "/local …", "/naivecontext …", "/mix[in one word] …"."""
     body = await _body(request, Chat)
     if body.messages[-1].role != "user":
         raise InvalidInput("the last message must be the user's")
     if sum(len(turn.content) for turn in body.messages) + len(body.system or "") > _MOST:
         raise Refused(413, f"the messages have more than {_MOST} characters")
-    picked = await chosen(asked, body.model, named=is_named(request))
+    picked = await chosen(request, asked, body.model)
     question, options = _asked_for(body.messages[-1].content, picked.mode or "mix")
     if _TITLES in question:
         options = {"mode": "bypass"}
@@ -231,12 +230,6 @@ async def _body(request: Request, kind: type[Model]) -> Model:
         return kind.model_validate(value)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_input=False)) from error
-
-
-def is_named(request: Request) -> bool:
-    """Whether a request names a workspace by its path or a header."""
-    said = (value for header in HEADERS for value in request.headers.getlist(header))
-    return bool(named_in_path(request.scope)) or any(value.strip() for value in said)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.server.asked import Asked, Reading
+from stateless_rag.server.asked import Asked, Chatting
 from stateless_rag.server.asking import Failed, Piece, ask
 from stateless_rag.server.models import chosen, model_names
 from stateless_rag.server.problems import Refused, error_text, status_of
 from stateless_rag.server.replies import server_event, server_events, told
 from stateless_rag.server.routes.described import openai_router
-from stateless_rag.server.routes.ollama import is_named
 from stateless_rag.types import Answer
 
 if TYPE_CHECKING:
@@ -115,14 +114,14 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-async def complete(request: Request, asked: Reading, body: Completion) -> Response:
+async def complete(request: Request, asked: Chatting, body: Completion) -> Response:
     """Ask a workspace. System messages tell the LLM how to answer."""
     turns = [(turn.role, turn.text) for turn in body.messages]
     if turns[-1][0] != "user" or not turns[-1][1].strip():
         raise InvalidInput("the last message must be the user's, and not blank")
     if sum(len(text) for _, text in turns) > _MOST:
         raise Refused(413, f"the messages have more than {_MOST} characters")
-    picked = await chosen(asked, body.model, named=is_named(request))
+    picked = await chosen(request, asked, body.model)
     options: dict[str, Any] = {
         "mode": picked.mode or "mix",
         "history": tuple((role, text) for role, text in turns[:-1] if role in ("user", _ASSISTANT) and text),
@@ -142,16 +141,16 @@ async def complete(request: Request, asked: Reading, body: Completion) -> Respon
     return server_events(_chunks(picked.asked, turns[-1][1], options, head, usage=usage))
 
 
-async def list_models(asked: Reading) -> Response:
+async def list_models(asked: Chatting) -> Response:
     """The models: the workspaces that the key opens, each alone and with each mode."""
     names = await model_names(asked)
     cards = [{"id": name, "object": "model", "created": 0, "owned_by": "stateless-rag"} for name in names]
     return told({"object": "list", "data": cards})
 
 
-async def get_model(request: Request, asked: Reading, model: str) -> Response:
+async def get_model(request: Request, asked: Chatting, model: str) -> Response:
     """A model by its name."""
-    await chosen(asked, model, named=is_named(request))
+    await chosen(request, asked, model)
     return told({"id": model, "object": "model", "created": 0, "owned_by": "stateless-rag"})
 
 

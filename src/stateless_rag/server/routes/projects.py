@@ -87,15 +87,15 @@ async def describe_project(asked: ReadProject) -> Response:
 
 
 async def rename_project(asked: AdminProject, body: NewName) -> Response:
-    """Give a workspace another name; not while documents wait or have failed."""
+    """Give a workspace another name; what is being taken in goes on under it."""
     await _free(asked, body.name)
     return told(await asked.service.rename(asked.workspace, body.name))
 
 
 async def copy_project(asked: AdminProject, body: NewName) -> Response:
-    """Make another workspace that holds the same; documents that wait or have failed are not copied."""
+    """Make another workspace that holds the same, also what waits or has failed."""
     await _free(asked, body.name)
-    return told(await asked.service.leases.copy(asked.workspace, body.name), 201)
+    return told(await asked.service.copy(asked.workspace, body.name), 201)
 
 
 async def drop_project(asked: AdminProject) -> Response:

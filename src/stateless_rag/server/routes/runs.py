@@ -14,6 +14,8 @@ from stateless_rag.server.replies import server_events
 from stateless_rag.server.routes.described import PROJECT, project_router
 from stateless_rag.server.routes.documents import NewDocuments
 from stateless_rag.server.runs import run_events
+from stateless_rag.server.texts import weight
+from stateless_rag.stages.chunk import document_id
 from stateless_rag.types import Budget, Document
 
 if TYPE_CHECKING:
@@ -50,8 +52,9 @@ async def ingest_documents(asked: WriteProject, body: Ingested) -> Response:
         Document(each.text, id=each.id, source=each.source, metadata=each.metadata) for each in body.documents
     ]
     asked.service.quotas.tokens(asked.workspace)
-    async with asked.writing_engine() as engine:
-        await asked.service.quotas.room(engine, len(documents), sum(len(each.text) for each in documents))
+    sizes = {document_id(each): weight(each) for each in documents}
+    async with asked.writing_engine() as engine, asked.service.quotas.room(engine, sizes):
+        pass  # what is too much is told before the stream begins
 
     async def work(engine: Engine) -> InsertReport:
         return await engine.insert(documents, budget=body.budget)

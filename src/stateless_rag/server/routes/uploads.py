@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Header, Response, UploadFile
@@ -107,7 +108,7 @@ async def _read(asked: Asked, files: Sequence[UploadFile]) -> tuple[list[Uploade
 
 def _digest(outcomes: Sequence[Uploaded], documents: Sequence[Document]) -> str:
     """What tells two requests apart."""
-    found = hashlib.sha256("\n".join(each.model_dump_json() for each in outcomes).encode("utf-8", "replace"))
+    found = hashlib.sha256(json.dumps([each.model_dump() for each in outcomes]).encode())
     for document in documents:
         content = document.content if isinstance(document, FileDocument) else document.text.encode()
         found.update(hashlib.sha256(content).digest())

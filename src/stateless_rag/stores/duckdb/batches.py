@@ -167,11 +167,17 @@ class DuckBatches:
     async def charge(self, entries: Sequence[JournalEntry], at: float) -> None:
         """Keep what replies cost that are there already or of no use, not the replies."""
         for entry in entries:
-            self._workspace.spending.add(entry.model, entry.usage)
+            self._workspace.spending.add(entry.model, entry.usage, batch=entry.batch is not None)
         if entries:
             table = f"{self._workspace.schema}.journal"
             columns = _charges(entries, at)
-            await settled(self._workspace.write(Write(lambda cursor: append(cursor, table, columns))))
+
+            def written(_: object) -> None:
+                for entry in entries:
+                    self._workspace.spending.written(entry.model, entry.usage, batch=entry.batch is not None)
+
+            write = Write(lambda cursor: append(cursor, table, columns), written)
+            await settled(self._workspace.write(write))
 
     def erase(self, cursor: Cursor, ids: Collection[str]) -> None:
         """Forget, in the transaction that is open, what batches hold for documents: replies are not kept then."""

@@ -122,6 +122,10 @@ class DuckJournal:
     def _written(self, batch: _Batch) -> None:
         with self._lock:
             self._known.update(hash(entry.digest) for entry, _ in batch.entries)
+        for entry, _ in batch.entries:
+            self._workspace.spending.written(entry.model, entry.usage, batch=entry.batch is not None)
+        for model, usage, _, _ in batch.paid:
+            self._workspace.spending.written(model, usage)
 
     def _write(self, cursor: Cursor, batch: _Batch) -> None:
         self._close(batch)

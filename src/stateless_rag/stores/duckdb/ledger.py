@@ -60,11 +60,15 @@ class DuckLedger:
         """Take what was gathered; gives what writes it, in whatever transaction is open then."""
         with self._lock:
             charges, self._charges = self._charges, []
+        told = list(charges)
 
         def write(cursor: Cursor) -> None:
             if charges:
                 self._workspace.ensure_tables(cursor)
                 append(cursor, f"{self._workspace.schema}.journal", _columns(charges))
+            while told:  # once, also if the transaction is carried out again
+                charge, _ = told.pop()
+                self._workspace.spending.written(charge.model, charge.usage)
 
         return write
 
@@ -95,6 +99,13 @@ class DuckLedger:
             await settled(flushing)
         wanted = [name in by for name in ("purpose", "document", "query", "day")]
         return await self._select("ledger", *wanted, since, until)
+
+    def all_paid(self, cursor: Cursor) -> Sequence[tuple[Any, ...]]:
+        """What `batched_costs` gives by day and batch, but for what was not written yet; for the lane."""
+        if not self._workspace.has_tables:
+            return []
+        wanted = [False, False, False, True, None, None]
+        return cursor.execute(self._workspace.sql["ledger"], wanted).fetchall()
 
     async def paid(self, models: Collection[str]) -> Sequence[tuple[str, str, int, int, int]]:
         """Purpose, model, calls, prompt tokens and completion tokens of what models were paid for."""

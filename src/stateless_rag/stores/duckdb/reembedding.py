@@ -270,8 +270,12 @@ class ComingVectors:
             begun = {"embedder": self._model, "dimension": dimension, "unit": unit and self.unit}
             return _recorded(self._workspace, cursor, self._catalog, reembedding=begun)
 
+        def done(recorded: dict[str, Any]) -> None:
+            self._workspace.spending.written(model, entry_usage)
+            if new_facts:
+                self.prepared(recorded)
+
         # Alone where the record changes: what others record in the same transaction would be overwritten.
-        done = self.prepared if new_facts else None
         self._workspace.spending.add(model, entry_usage)
         await settled(self._workspace.write(Write(apply, done, alone=new_facts)))
 

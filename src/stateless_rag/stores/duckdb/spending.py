@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from stateless_rag.stores.duckdb.database import Cursor, Write
+from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.types import Usage
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ class DuckSpending:
         self._workspace = workspace
         self._wall = wall
         self._lock = threading.Lock()
-        self._counting = False
         self._loaded = False
+        self._waiting: Counter = {}
         self._day = ""
         self._ever: Counter = {}
         self._today: Counter = {}
@@ -48,15 +50,13 @@ class DuckSpending:
         return (math.floor(self._wall() / _DAY) + 1) * _DAY
 
     async def load(self) -> None:
-        """Read the ledger, unless that was done. What is paid meanwhile is counted, some of it perhaps twice."""
-        if self._loaded:
-            return
-        with self._lock:
-            self._counting = True
-        await self._workspace.note_charges()  # and what the journal has taken before
-        self._count(await self._workspace.ledger.batched_costs(["day", "batch"]))
+        """Read the ledger, unless that was done."""
+        if not self._loaded:
+            # In the lane, so that nothing is written between what is read and what counts as not written yet.
+            await settled(self._workspace.write(Write(self._read, alone=True)))
 
-    def _count(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _read(self, cursor: Cursor) -> None:
+        rows = self._workspace.ledger.all_paid(cursor)
         with self._lock:
             if self._loaded:  # by another loop
                 return
@@ -66,16 +66,32 @@ class DuckSpending:
                 _add(self._ever, key, used)
                 if day == self._day:
                     _add(self._today, key, used)
+            for key, used in self._waiting.items():
+                _add(self._ever, key, used)
+                _add(self._today, key, used)
+            self._waiting = {}
             self._loaded = True
 
     def add(self, model: str, usage: Usage, *, batch: bool = False) -> None:
-        """Count calls that go into the ledger."""
-        if not self._counting or not usage.calls:
+        """Count calls that will go into the ledger: before they are written, and `written` is told of them then."""
+        if not usage.calls:
             return
         with self._lock:
-            self._turn()
-            _add(self._ever, (model, batch), usage)
-            _add(self._today, (model, batch), usage)
+            if self._loaded:
+                self._turn()
+                _add(self._ever, (model, batch), usage)
+                _add(self._today, (model, batch), usage)
+            else:
+                _add(self._waiting, (model, batch), usage)
+
+    def written(self, model: str, usage: Usage, *, batch: bool = False) -> None:
+        """Take note that calls are in the ledger now; told by the writer."""
+        if not usage.calls:
+            return
+        with self._lock:
+            if not self._loaded:
+                less = Usage(-usage.calls, -usage.prompt_tokens, -usage.completion_tokens)
+                _add(self._waiting, (model, batch), less)
 
     def spent(self, *, today: bool) -> Mapping[tuple[str, bool], Usage]:
         """What was paid by model, in batch files and otherwise, ever or today."""

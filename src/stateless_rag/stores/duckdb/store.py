@@ -5,13 +5,11 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
-
-import duckdb
 
 from stateless_rag.checks import choice, flag, instance, json_object, optional, path
 from stateless_rag.context import Clock
@@ -23,13 +21,13 @@ from stateless_rag.stores.duckdb.catalog import Catalog
 from stateless_rag.stores.duckdb.connection import Connection
 from stateless_rag.stores.duckdb.database import Cursor
 from stateless_rag.stores.duckdb.describing import describe
+from stateless_rag.stores.duckdb.in_use import WorkspacesInUse
 from stateless_rag.stores.duckdb.journal import settled
 from stateless_rag.stores.duckdb.keeping import Keeper, Placement
 from stateless_rag.stores.duckdb.lock import RootLock
 from stateless_rag.stores.duckdb.names import check_name
-from stateless_rag.stores.duckdb.record import workspace_statements
-from stateless_rag.stores.duckdb.residents import Residents
 from stateless_rag.stores.duckdb.statements import load_statements
+from stateless_rag.stores.duckdb.threads import Threads
 from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 from stateless_rag.types import BackupReport, CompactReport, WorkspaceInfo
 
@@ -54,10 +52,7 @@ class Store:
         self.catalog_sql = load_statements("catalog.sql")
         self.workspace_sql = load_statements("workspace.sql")
         self.tokenizer = O200kTokenizer()  # of all engines that are not given one: it is dear to build
-        self._lock = threading.RLock()
         self._closing = threading.Lock()
-        self._residents = Residents()
-        self._waiting: dict[str, int] = {}  # in workspaces that are not in memory, where nothing can change
         self._closed = False
         self._released = False
         try:
@@ -75,11 +70,9 @@ class Store:
         except BaseException:
             self._root_lock.release()
             raise
-        self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="stateless-rag-read")
-        self._compactor = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-compact")
-        self._writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
-        self._cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
-        self._catalog = Catalog(root, self._connection, self._writers, self.catalog_sql)
+        self._threads = Threads(settings.readers, self.check, self._is_closed)
+        self._catalog = Catalog(root, self._connection, self._threads.writers, self.catalog_sql)
+        self._in_use = WorkspacesInUse(self, self._catalog, self._threads)
         self._keeper = Keeper(root, root / _FILE, self._connection, self._catalog, self.catalog_sql)
         try:
             self._keeper.sweep()
@@ -148,7 +141,9 @@ class Store:
         optional("placement", placement, choice, among=("root", "own"))
         info = json_object("info", info, error=InvalidInput)
         created: bool = await settled(
-            self._in_catalog(lambda: self._create(name, placement or self.settings.placement, info))
+            self._threads.in_catalog(
+                lambda: self._in_use.create(name, placement or self.settings.placement, info)
+            )
         )
         return created
 
@@ -162,32 +157,18 @@ class Store:
         async def leave(workspace: DuckWorkspace) -> None:
             await settled(self.release(workspace))
 
-        return Opening(lambda: self._use(name, create), leave)
+        return Opening(lambda: self._in_use.use(name, create), leave)
 
     def release(self, workspace: DuckWorkspace) -> Future[None]:
         """End one use of a workspace. With the last its memory is freed, and a file of its own closed.
 
         The future is done when it is. Reads that have begun are waited for, but not by who opens others.
         """
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # so that nobody can cancel it
-        if self._residents.give_back(workspace):
-            workspace.when_idle(lambda: self._submit_eviction(workspace, done))
-        else:
-            done.set_result(None)
-        return done
-
-    def _submit_eviction(self, workspace: DuckWorkspace, done: Future[None]) -> None:
-        try:
-            evicting = self._cataloger.submit(self._evict, workspace)
-        except RuntimeError:
-            done.set_result(None)  # the store is being closed, and frees everything
-        else:
-            evicting.add_done_callback(lambda evicted: _pass_on(evicted, done))
+        return self._in_use.release(workspace)
 
     def hold(self, workspace: DuckWorkspace) -> bool:
         """Use once more a workspace that is in use; tells whether it is. `release` ends it."""
-        return self._residents.take_again(workspace)
+        return self._in_use.residents.take_again(workspace)
 
     async def names(self) -> Sequence[str]:
         """The names of all workspaces, in code point order."""
@@ -211,17 +192,14 @@ class Store:
         """
         check_name(name)
         self.check()
-        resident = self._residents.get(name)
-        if resident is not None:
-            return resident.claimable
-        known = self._waiting.get(name)
+        known = self._in_use.known_waiting(name)
         if known is None:
-            known = int(await settled(self._in_catalog(lambda: self._count_waiting(name))))
+            known = int(await settled(self._threads.in_catalog(lambda: self._in_use.count_waiting(name))))
         return known
 
     def memory(self, name: str) -> int:
         """Bytes that a workspace holds in memory: its vectors and its graph. 0 if it is not in use."""
-        resident = self._residents.get(name)
+        resident = self._in_use.residents.get(name)
         return 0 if resident is None else resident.nbytes
 
     async def drop(self, name: str) -> None:
@@ -231,7 +209,7 @@ class Store:
         or damaged.
         """
         check_name(name)
-        await settled(self._dropping(name))
+        await settled(self._in_use.drop(name))
 
     # ---- backups and copies ----------------------------------------------------------------------------
 
@@ -272,11 +250,11 @@ class Store:
             target = self._keeper.named_in(source) if name is None else name
             if replaces:
                 self._require_unused(target)
-            self._waiting.pop(target, None)
+            self._in_use.forget_waiting(target)
             place = placement or self.settings.placement
             return self._keeper.restore(source, target, place, overwrite=replaces)
 
-        restored: str = await settled(self._in_catalog(work))
+        restored: str = await settled(self._threads.in_catalog(work))
         return restored
 
     async def copy(self, name: str, to: str, *, placement: Placement | None = None) -> None:
@@ -289,7 +267,7 @@ class Store:
         place = placement or self.settings.placement
         async with self.workspace(name) as workspace:
             await workspace.note_charges()
-            await settled(self._in_catalog(lambda: self._keeper.copy(workspace, to, place)))
+            await settled(self._threads.in_catalog(lambda: self._keeper.copy(workspace, to, place)))
 
     async def compact(self, name: str, *, keep_earlier: bool = True) -> CompactReport:
         """Write the database file of a workspace anew, so that it holds nothing that was deleted.
@@ -306,38 +284,15 @@ class Store:
         return report
 
     def _require_unused(self, name: str) -> None:
-        if self._residents.get(name) is not None:
+        if self._in_use.residents.get(name) is not None:
             raise StoreError(f"workspace {name!r} is in use; close the engines on it first")
 
-    def _dropping(self, name: str) -> Future[None]:
-        """Refuse new work on a workspace, and remove it once the reads that have begun are through.
-
-        They are not waited for in the catalog's thread: other workspaces can be opened and closed meanwhile.
-        """
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # so that nobody can cancel it
-
-        def remove() -> None:
-            try:
-                removing = self._in_catalog(lambda: self._drop(name))
-            except StoreError as error:  # the store was closed meanwhile
-                done.set_exception(error)
-            else:
-                removing.add_done_callback(lambda removed: _pass_on(removed, done))
-
-        def begin() -> None:
-            self._catalog.record(name)
-            workspace = self._residents.get(name)
-            if workspace is None:
-                remove()
-            else:
-                _refuse_work(workspace)
-                workspace.when_idle(remove)
-
-        self._in_catalog(begin).add_done_callback(lambda begun: _pass_error(begun, done))
-        return done
-
     # ---- threads and connections -----------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
     def check(self) -> None:
         """Raise StoreClosed if the store was closed, or came into this process by a fork."""
@@ -347,125 +302,18 @@ class Store:
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in a reading thread."""
-        return self._submit(self._readers, function)
+        return self._threads.in_reader(function)
 
     def in_background(self, function: Callable[[], Result]) -> Future[Result]:
         """Run what takes longer, one at a time, and leave the reading threads to questions."""
-        return self._submit(self._compactor, function)
+        return self._threads.in_background(function)
 
     def reading(self) -> AbstractContextManager[Cursor]:
         """A transaction that only reads, on this thread's own connection."""
         return self._connection.reading()
 
-    def _in_catalog(self, function: Callable[[], Result]) -> Future[Result]:
-        """Run something that changes what is there or in memory, one at a time, off the event loop."""
-
-        def alone() -> Result:
-            with self._lock:
-                self.check()
-                return function()
-
-        return self._submit(self._cataloger, alone)
-
-    def _submit(self, executor: ThreadPoolExecutor, function: Callable[[], Result]) -> Future[Result]:
-        self.check()
-        try:
-            return executor.submit(function)
-        except RuntimeError as error:
-            raise self._is_closed() from error
-
     def _is_closed(self) -> StoreClosed:
         return StoreClosed(f"the store on {self.root} is closed; open it again")
-
-    # ---- in the catalog's thread -----------------------------------------------------------------------
-
-    async def _use(self, name: str, create: Mapping[str, Any] | None) -> DuckWorkspace:
-        import asyncio
-
-        check_name(name)
-        self.check()
-        known = self._residents.take(name)
-        if known is not None:
-            return known
-        loading = self._in_catalog(lambda: self._load(name, create))
-        try:
-            workspace: DuckWorkspace = await settled(loading)
-        except asyncio.CancelledError:
-            loading.add_done_callback(self._release_unwanted)
-            raise
-        return workspace
-
-    def _release_unwanted(self, loading: Future[DuckWorkspace]) -> None:
-        if not loading.cancelled() and loading.exception() is None:
-            self.release(loading.result())
-
-    def _load(self, name: str, create: Mapping[str, Any] | None) -> DuckWorkspace:
-        known = self._residents.take(name)
-        if known is not None:
-            return known
-        if create is not None:
-            self._create(name, self.settings.placement, create)
-        record = self._catalog.record(name)
-        database = self._catalog.attach(record)
-        try:
-            workspace = DuckWorkspace(self, database, record, self._catalog.faiss_files(record.schema))
-        except BaseException:
-            self._catalog.detach(record.schema)
-            raise
-        self._residents.add(workspace)
-        self._waiting.pop(name, None)
-        return workspace
-
-    def _create(self, name: str, placement: str, info: Mapping[str, Any]) -> bool:
-        if self._catalog.find(name) is not None:
-            return False
-        self._catalog.add(name, placement, self.clock.wall(), info)
-        return True
-
-    def _evict(self, workspace: DuckWorkspace) -> None:
-        with self._lock:
-            if self._closed or not self._residents.remove_unused(workspace):
-                return
-            with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
-                workspace.collect()
-            workspace.close()
-            self._catalog.detach(workspace.record.schema)
-
-    def _count_waiting(self, name: str) -> int:
-        resident = self._residents.get(name)
-        if resident is not None:
-            return resident.claimable
-        record = self._catalog.record(name)
-        database = self._catalog.attach(record)
-        statement = workspace_statements(self.workspace_sql, database, record)["claimable"]
-        try:
-            with self.reading() as cursor:
-                self._waiting[name] = _count(cursor, statement)
-        finally:
-            self._catalog.detach(record.schema)
-        return self._waiting[name]
-
-    def _drop(self, name: str) -> None:
-        workspace = self._residents.get(name)
-        try:
-            record = self._catalog.record(name)
-            if workspace is not None:
-                _refuse_work(workspace)
-                workspace.database.run(lambda _: None)  # what was queued before has gone through the lane now
-            statement = workspace_statements(self.workspace_sql, self._catalog.database, record)["drop"]
-            self._catalog.remove(record, statement)
-        except BaseException:
-            if workspace is not None:
-                workspace.mark_dropped(dropped=False)
-            raise
-        if workspace is not None:
-            self._residents.remove(workspace)
-            workspace.close()
-            self._catalog.detach(record.schema)
-        self._waiting.pop(name, None)
-        if record.placement == "root":
-            self._catalog.checkpoint()
-        self._catalog.remove_files(record.schema)
 
     # ---- closing ---------------------------------------------------------------------------------------
 
@@ -475,16 +323,14 @@ class Store:
         with self._closing:
             if self._released:
                 return
-            with self._lock:
+            with self._threads.alone:
                 self._closed = True
             try:
-                self._cataloger.shutdown(wait=True)
-                self._readers.shutdown(wait=True)
-                self._compactor.shutdown(wait=True)
-                with suppress(StoreError):  # as in `_evict`
-                    for workspace in self._residents.all():
+                self._threads.end_reads()
+                with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
+                    for workspace in self._in_use.residents.all():
                         workspace.collect()
-                self._writers.shutdown(wait=True)
+                self._threads.end_writes()
             finally:
                 self._released = True
                 try:
@@ -498,41 +344,9 @@ def _close_unwanted(opening: Future[Store]) -> None:
         opening.result().close_now()
 
 
-def _refuse_work(workspace: DuckWorkspace) -> None:
-    """Mark a workspace as dropped, unless it is already or somebody works on its documents."""
-    if workspace.dropped:
-        return
-    if workspace.claimed:
-        raise StoreError(
-            f"workspace {workspace.name!r} has {workspace.claimed} documents being worked on; stop that first"
-        )
-    workspace.mark_dropped(dropped=True)
-
-
-def _pass_on(done: Future[None], to: Future[None]) -> None:
-    if done.exception() is None:
-        to.set_result(None)
-    else:
-        _pass_error(done, to)
-
-
-def _pass_error(done: Future[None], to: Future[None]) -> None:
-    error = done.exception()
-    if error is not None:
-        to.set_exception(error)
-
-
 def _root_path(root: str | Path) -> Path:
     return path("root", root).resolve()
 
 
 def _absolute(given: str | Path) -> Path:
     return path("path", given).expanduser().resolve()
-
-
-def _count(cursor: Cursor, statement: str) -> int:
-    """The count that a statement tells; 0 for tables that were never made."""
-    try:
-        return int(cursor.execute(statement).fetchall()[0][0])
-    except duckdb.CatalogException:
-        return 0

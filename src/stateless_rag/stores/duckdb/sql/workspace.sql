@@ -394,9 +394,6 @@ SELECT count(*), coalesce(sum(tokens), 0)::BIGINT FROM {w}.chunks WHERE generati
 SELECT count(*) FROM (SELECT arg_max(attempts, sequence) AS attempts FROM {w}.pending GROUP BY document_id)
 WHERE attempts = 0
 
--- name: last_sequence
-SELECT coalesce(max(sequence), 0) FROM {w}.pending
-
 -- Of a file that was submitted in place of a text only its name; its contents may be large.
 -- name: pending
 SELECT p.sequence, document_id, source, metadata, text, tracking_id, attempts, errors,
