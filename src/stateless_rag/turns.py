@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Turns"]
 
 _SLICE = 0.005  # seconds of the processor after which no further step is begun in a round of the loop
+_SHARE = 0.5  # of what all else took in the round before, if that is more: so that endless questions do not starve it
 _MOST = 64
 
 
@@ -28,7 +29,9 @@ class _Round:
     Those in `waiting` wait for one; those in `returned` had one when the time was up, and come first in the next round.
     """
 
-    began: float
+    ended: float  # the round before
+    first: float = 0.0  # when the first step of this round was begun
+    slice: float = _SLICE
     size: int = 1
     left: int = 1
     begun: int = 0
@@ -37,10 +40,11 @@ class _Round:
 
 
 class Turns:
-    """Grants turns in each round of an event loop until five milliseconds are over, first come, first served.
+    """Grants turns in each round of an event loop until five milliseconds, or half of what all else takes, are over.
 
-    A turn is nothing that is held: it only says that now is the time for the next step, up to the next `await`. Any
-    number of loops may use it; `clock` tells the seconds that the thread which asks has had of the processor.
+    First come, first served. A turn is nothing that is held: it only says that now is the time for the next step, up
+    to the next `await`. Any number of loops may use it; `clock` tells the seconds that the thread which asks has had
+    of the processor.
     """
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
@@ -78,7 +82,10 @@ class Turns:
 
     def _is_time(self, now: _Round) -> bool:
         """Whether a step may be begun: one is in every round, whatever else takes its time."""
-        return not now.begun or self._clock() - now.began <= _SLICE
+        if not now.begun:
+            now.first = self._clock()
+            return True
+        return self._clock() - now.first <= now.slice
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._rounds[loop]
@@ -88,11 +95,13 @@ class Turns:
             del self._rounds[loop]  # nobody took any
             return
         ended = self._clock()
-        if ended - now.began > _SLICE:
+        spent = ended - now.first if now.begun else 0.0
+        if spent > now.slice:
             now.size = max(1, now.size // 2)
-        elif not now.left and ended - now.began < _SLICE / 2:
+        elif not now.left and spent < now.slice / 2:
             now.size = min(_MOST, now.size * 2)
-        now.began, now.left, now.begun = ended, now.size, 0
+        now.slice = max(_SLICE, _SHARE * (ended - now.ended - spent))
+        now.ended, now.left, now.begun = ended, now.size, 0
         while now.waiting and now.left:
             turn = now.waiting.popleft()
             if not turn.done():  # cancelled: who comes next has the turn

@@ -77,6 +77,29 @@ async def test_one_step_is_made_in_every_round_however_long_others_take() -> Non
     busy.cancel()
 
 
+async def test_who_is_asked_without_end_takes_documents_in_too() -> None:
+    processor, rounds, beat = Processor(), list[int](), [0]
+    turns = Turns(processor)
+
+    async def other() -> None:
+        while True:
+            processor.seconds += 0.5
+            await asyncio.sleep(0)
+            beat[0] += 1
+
+    async def step() -> None:
+        await turns.take()
+        processor.seconds += 0.002
+        rounds.append(beat[0])
+
+    busy = asyncio.create_task(other())
+    await asyncio.gather(*(step() for _ in range(1000)))
+    busy.cancel()
+    late = [rounds.count(number) for number in sorted(set(rounds))[10:-1]]
+    assert min(late) * 0.002 > 0.1, "a fifth of the time and more"
+    assert max(late) * 0.002 < 0.3, "and no more than others have"
+
+
 async def test_a_long_step_after_many_short_ones_ends_its_round() -> None:
     processor, beat, long_at, order = Processor(), [0], list[int](), list[int]()
     turns = Turns(processor)
