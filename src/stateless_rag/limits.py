@@ -30,10 +30,12 @@ _SHORTEST_RETRY = 0.1
 _LONGEST_RETRY = 60.0
 _UNMEASURED_RETRY = 1.0
 _SMOOTHING = 0.2
+_IN_A_ROW = 8  # queries that go ahead of ingestion before one of its calls has its turn
 
 
 class Priority(IntEnum):
-    """Who goes first. All that wait for a query go ahead of all that wait for ingestion.
+    """Who goes first. All that wait for a query go ahead of all that wait for ingestion, up to eight in a row: a crowd
+    that asks without end must not keep documents from ever being taken in.
 
     Summaries wait with the chunks: going ahead, they would make commits smaller and cost a third more calls.
     """
@@ -218,6 +220,7 @@ class _Pool:
         self.in_use = 0
         self._bound = bound
         self._queues = tuple(_Queue() for _ in Priority)
+        self._passed = 0  # queries that went ahead of ingestion since one of its calls had a slot
         self._held: dict[asyncio.AbstractEventLoop, int] = {}
         self._lock = threading.Lock()
         self._leaving: deque[_Ticket] = deque()
@@ -275,13 +278,21 @@ class _Pool:
 
     def _grant(self) -> None:
         while self.in_use < self.capacity and self.waiting:
-            ticket = next(queue for queue in self._queues if queue.length).pop()
+            ticket = self._next()
             self._hold(ticket)
             try:
                 ticket.loop.call_soon_threadsafe(ticket.wake, True)
             except RuntimeError:  # its loop was closed: nobody is there to take the slot
                 ticket.state = _State.GONE
                 self._free(ticket.loop)
+
+    def _next(self) -> _Ticket:
+        queries, ingestion = self._queues[Priority.QUERY], self._queues[Priority.INGEST]
+        if ingestion.length and (not queries.length or self._passed >= _IN_A_ROW):
+            self._passed = 0
+            return ingestion.pop()
+        self._passed += 1 if ingestion.length else 0
+        return queries.pop()
 
     def _hold(self, ticket: _Ticket) -> None:
         ticket.state = _State.HOLDING

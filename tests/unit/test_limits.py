@@ -136,6 +136,17 @@ async def test_queries_go_ahead_of_ingestion() -> None:
     assert await crowd.drain() == ["holder", "q1", "q2", "i1", "i2", "i3"]
 
 
+async def test_a_crowd_that_asks_without_end_lets_ingestion_through_now_and_then() -> None:
+    crowd = Crowd(Limits(llm=1))
+    await crowd.join("holder")
+    names = [f"i{number}" for number in range(3)] + [f"q{number}" for number in range(40)]
+    for name in names:
+        await crowd.join(name, name, Priority.QUERY if name[0] == "q" else Priority.INGEST)
+    order = await crowd.drain()
+    assert [order.index(f"i{number}") for number in range(3)] == [9, 18, 27]
+    assert [name for name in order if name[0] == "q"] == [f"q{number}" for number in range(40)]
+
+
 async def test_newcomers_do_not_overtake_those_who_wait() -> None:
     crowd = Crowd(Limits(llm=1))
     await crowd.join("holder")
