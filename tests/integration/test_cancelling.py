@@ -61,8 +61,8 @@ async def test_one_of_two_documents_is_stopped_and_nothing_paid_is_lost(tmp_path
         assert told["short"] == (Status.PROCESSED, None)
         assert told["long"][0] is Status.FAILED
         assert "cancelled" in str(told["long"][1])
-        # The two that were out when it was stopped, and the other document's.
-        assert len(llm.asked) == 3
+        # The two that were out when it was stopped, of which one may be the other document's.
+        assert len(llm.asked) in (2, 3)
         status = await engine.document_status("long")
         assert status.status is Status.FAILED
         assert "cancelled" in status.error
