@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.meter import Tally
+from stateless_rag.protocols import LLMRequest
 from stateless_rag.providers.within import EmbedderAround
 from stateless_rag.testing.deterministic import DeterministicEmbedder, DeterministicLLM, purpose_of, tokens_of
+from stateless_rag.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, LLMRequest, StreamPart
+    from stateless_rag.protocols import LLM, Embedder, Embeddings, LLMReply, StreamPart
 
-__all__ = ["DIMENSION", "MAX_BATCH", "CountedEmbedder", "CountedLLM", "Providers", "RuledLLM", "providers"]
+__all__ = [
+    "DIMENSION",
+    "MAX_BATCH",
+    "CountedEmbedder",
+    "CountedLLM",
+    "Providers",
+    "RuledLLM",
+    "complete_with",
+    "embed_with",
+    "providers",
+]
 
 DIMENSION = 384
 MAX_BATCH = 128
@@ -135,3 +147,39 @@ async def providers(base_url: str | None, latency: float) -> AsyncIterator[Provi
     finally:
         await llm.close()
         await embedder.close()
+
+
+# ---- as functions --------------------------------------------------------------------------------------
+
+
+def complete_with(llm: LLM, slots: asyncio.Semaphore | None = None) -> Callable[..., Awaitable[str]]:
+    """The LLM as a function that LightRAG calls, at most as often at once as there are slots.
+
+    The baseline copies what it is given, and an object whose method it is cannot be copied.
+    """
+    slot: AbstractAsyncContextManager[Any] = nullcontext() if slots is None else slots
+
+    async def complete(
+        prompt: str,
+        system_prompt: str | None = None,
+        history_messages: Sequence[Mapping[str, str]] | None = None,
+        response_format: object = None,
+        **_: Any,
+    ) -> str:
+        history = tuple(Message(turn["role"], turn["content"]) for turn in history_messages or ())
+        request = LLMRequest(
+            prompt=prompt, system=system_prompt, history=history, json=response_format is not None
+        )
+        async with slot:
+            return (await llm.complete(request)).text
+
+    return complete
+
+
+def embed_with(embedder: Embedder) -> Callable[..., Awaitable[Any]]:
+    """The embedder as a function that LightRAG calls."""
+
+    async def embed(texts: list[str], **_: Any) -> Any:
+        return (await embedder.embed(texts, role="document")).vectors
+
+    return embed

@@ -30,7 +30,7 @@ LAYERS = (
         "flights",
         "limits",
         "prompts",
-        "turns",
+        "right_of_way", "turns",
         "chunking",
         "workspace_settings",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,8 @@ from lightrag import LightRAG, QueryParam
 from lightrag.utils import EmbeddingFunc
 
 from bench.corpus import Passage, Question
-from bench.providers import DIMENSION, MAX_BATCH, Providers
+from bench.providers import DIMENSION, MAX_BATCH, Providers, complete_with, embed_with
 from bench.runs import BASELINE_FAISS, Run
-from stateless_rag.protocols import LLMRequest
-from stateless_rag.types import Message
 
 if TYPE_CHECKING:
     from bench.arms import Arm, Subject
@@ -86,9 +84,9 @@ class _Arm:
         rag = LightRAG(
             working_dir=str(self._folder / "root"),
             workspace=workspace,
-            llm_model_func=_complete_with(self._providers, self._slots),
+            llm_model_func=complete_with(self._providers.llm, self._slots),
             embedding_func=EmbeddingFunc(
-                embedding_dim=DIMENSION, max_token_size=8191, func=_embed_with(self._providers)
+                embedding_dim=DIMENSION, max_token_size=8191, func=embed_with(self._providers.embedder)
             ),
             **self._settings(),
         )
@@ -112,33 +110,6 @@ class _Arm:
             "embedding_func_max_async": _EMBEDDER_CALLS,
             "embedding_batch_num": MAX_BATCH,
         }
-
-
-def _complete_with(providers: Providers, slots: asyncio.Semaphore) -> Callable[..., Awaitable[str]]:
-    """A function, since the baseline copies what it is given, and a method's object cannot be copied."""
-
-    async def complete(
-        prompt: str,
-        system_prompt: str | None = None,
-        history_messages: Sequence[Mapping[str, str]] | None = None,
-        response_format: object = None,
-        **_: Any,
-    ) -> str:
-        history = tuple(Message(turn["role"], turn["content"]) for turn in history_messages or ())
-        request = LLMRequest(
-            prompt=prompt, system=system_prompt, history=history, json=response_format is not None
-        )
-        async with slots:
-            return (await providers.llm.complete(request)).text
-
-    return complete
-
-
-def _embed_with(providers: Providers) -> Callable[..., Awaitable[Any]]:
-    async def embed(texts: list[str], **_: Any) -> Any:
-        return (await providers.embedder.embed(texts, role="document")).vectors
-
-    return embed
 
 
 @asynccontextmanager

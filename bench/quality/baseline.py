@@ -18,18 +18,16 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.encoding import encoding_folder
-from bench.providers import RuledLLM
+from bench.providers import RuledLLM, complete_with, embed_with
 from bench.quality.keywords import with_keywords
 from stateless_rag.evaluation.dataset import Dataset, read_dataset
-from stateless_rag.protocols import LLMRequest
 from stateless_rag.providers.local import FastEmbedder
 from stateless_rag.testing.recorded import RecordedLLM
-from stateless_rag.types import Message
 
 if TYPE_CHECKING:
     from lightrag import LightRAG
@@ -90,8 +88,8 @@ async def _open(dataset: Dataset, model: FastEmbedder, root: Path) -> LightRAG:
     rules = None if dataset.openie is None else RecordedLLM(dataset.openie)
     rag = LightRAG(
         working_dir=str(root),
-        llm_model_func=_complete_with(RuledLLM(rules=rules)),
-        embedding_func=EmbeddingFunc(embedding_dim=_DIMENSION, max_token_size=8191, func=_embed_with(model)),
+        llm_model_func=complete_with(RuledLLM(rules=rules)),
+        embedding_func=EmbeddingFunc(embedding_dim=_DIMENSION, max_token_size=8191, func=embed_with(model)),
         entity_extract_max_gleaning=0,
         llm_model_max_async=_SLOTS,
         max_parallel_insert=_SLOTS,
@@ -131,32 +129,6 @@ async def _ask(rag: LightRAG, dataset: Dataset, mode: str) -> dict[str, list[str
         ranked[question.id] = list(dict.fromkeys(ids))
     print(f"{mode}: {(time.perf_counter() - started) / len(ranked) * 1000:.0f} ms a question", flush=True)
     return ranked
-
-
-def _complete_with(llm: RuledLLM) -> Callable[..., Awaitable[str]]:
-    """A function, since the baseline copies what it is given, and a method's object cannot be copied."""
-
-    async def complete(
-        prompt: str,
-        system_prompt: str | None = None,
-        history_messages: Sequence[Mapping[str, str]] | None = None,
-        response_format: object = None,
-        **_: Any,
-    ) -> str:
-        history = tuple(Message(turn["role"], turn["content"]) for turn in history_messages or ())
-        request = LLMRequest(
-            prompt=prompt, system=system_prompt, history=history, json=response_format is not None
-        )
-        return (await llm.complete(request)).text
-
-    return complete
-
-
-def _embed_with(model: FastEmbedder) -> Callable[..., Awaitable[Any]]:
-    async def embed(texts: list[str], **_: Any) -> Any:
-        return (await model.embed(texts, role="document")).vectors
-
-    return embed
 
 
 def _main() -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.script.script import DIMENSION, complete, texts_of_corpus
+from bench.providers import RuledLLM, complete_with, embed_with
+from bench.script.script import DIMENSION, texts_of_corpus
 from stateless_rag.interop.lightrag import EmbeddingFunc, LightRAG
 from stateless_rag.providers.hashing import HashingEmbedder
 
@@ -40,10 +41,8 @@ class Taken:
 async def measure(folder: Path, texts: Sequence[str], *, at_once: bool, latency: float = _LATENCY) -> Taken:
     """Make, fill and close five instances, each in a folder of its own below an empty one."""
     calls = 0
-    model = HashingEmbedder(dimension=DIMENSION)  # made once, as a model is
-
-    async def embed(texts: list[str], **_: Any) -> Any:
-        return (await model.embed(texts, role="document")).vectors
+    complete = complete_with(RuledLLM())
+    embed = embed_with(HashingEmbedder(dimension=DIMENSION))  # made once, as a model is
 
     async def slow(prompt: str, **named: Any) -> str:
         nonlocal calls

@@ -9,16 +9,14 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.providers import RuledLLM
-from stateless_rag.protocols import LLMRequest
+from bench.providers import RuledLLM, complete_with, embed_with
 from stateless_rag.providers.hashing import HashingEmbedder
-from stateless_rag.types import Message
 
-__all__ = ["DIMENSION", "MODES", "QUESTIONS", "complete", "embed", "play", "texts_of_corpus"]
+__all__ = ["DIMENSION", "MODES", "QUESTIONS", "play", "texts_of_corpus"]
 
 _CORPUS = Path(__file__).parents[2] / "examples" / "corpus"
 DIMENSION = 384
@@ -72,33 +70,17 @@ def texts_of_corpus() -> list[str]:
     return [file.read_text(encoding="utf-8") for file in _files()]
 
 
-async def complete(
-    prompt: str,
-    system_prompt: str | None = None,
-    history_messages: Sequence[Mapping[str, str]] | None = None,
-    response_format: object = None,
-    **_: Any,
-) -> str:
-    """An LLM function as LightRAG calls it, by rules."""
-    history = tuple(Message(turn["role"], turn["content"]) for turn in history_messages or ())
-    request = LLMRequest(
-        prompt=prompt, system=system_prompt, history=history, json=response_format is not None
-    )
-    return (await RuledLLM().complete(request)).text
-
-
-async def embed(texts: list[str], **_: Any) -> Any:
-    """An embedding function as LightRAG calls it."""
-    return (await HashingEmbedder(dimension=DIMENSION).embed(texts, role="document")).vectors
-
-
 async def play(package: str, folder: Path, chunk_tokens: int) -> dict[str, Any]:
     """Run the script in a folder, with chunks of so many tokens; what it saw, by step."""
     LightRAG, QueryParam, EmbeddingFunc = _names(package)  # noqa: N806 -- they are classes
     rag = LightRAG(
         working_dir=str(folder),
-        llm_model_func=complete,
-        embedding_func=EmbeddingFunc(embedding_dim=DIMENSION, max_token_size=8191, func=embed),
+        llm_model_func=complete_with(RuledLLM()),
+        embedding_func=EmbeddingFunc(
+            embedding_dim=DIMENSION,
+            max_token_size=8191,
+            func=embed_with(HashingEmbedder(dimension=DIMENSION)),
+        ),
         entity_extract_max_gleaning=0,
         chunk_token_size=chunk_tokens,
         chunk_overlap_token_size=chunk_tokens // 10,

@@ -85,7 +85,7 @@ def _plan(scale: Scale) -> Sequence[Run]:
     run = Run(workload=_NAME, arm=OURS, size=10, count=1, limit=600)
     if scale == "quick":
         return [replace(run, limit=90)]
-    return [run, replace(run, count=100), replace(run, size=1000)]
+    return [run, replace(run, count=100), replace(run, size=1000, limit=3600)]
 
 
 WORKLOAD = Workload(

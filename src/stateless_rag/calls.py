@@ -84,7 +84,7 @@ async def complete(
         with context.journal.flights.lead((key,)) as led:
             found = await _known(context, context.journal, key, request) if led else None
             if led and found is None:
-                await context.limits.turn(context.priority)  # many are looked up in one go
+                await context.limits.turn(context.priority, context.way)  # many are looked up in one go
                 found = await _paid(context, context.journal, key, llm, request, ask)
         if found is None:
             waiting = context.journal.flights.wait(key)
@@ -92,7 +92,9 @@ async def complete(
             # None if who led brought nothing back.
             found = await _known(context, context.journal, key, request)
         if found is not None:
-            await context.limits.turn(context.priority)  # the journal gives many replies in one go
+            await context.limits.turn(
+                context.priority, context.way
+            )  # the journal gives many replies in one go
             return found
 
 
@@ -131,7 +133,8 @@ async def _paid(
     request: LLMRequest,
     ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
 ) -> LLMReply:
-    reply, usage = await ask()
+    with journal.flights.call():
+        reply, usage = await ask()
     entry = JournalEntry(
         digest=key,
         purpose=request.purpose,

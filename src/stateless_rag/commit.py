@@ -152,11 +152,14 @@ async def _attempt(context: Context, workspace: Workspace, batch: Batch) -> Comm
     committed = _committed(plan, withdrawn)
     if plan.empty:
         return committed
-    described = await _descriptions(context, [*plan.folding.entities, *plan.folding.relations])
-    change, texts = await asyncio.to_thread(_change, context, plan, batch, described)
-    del plan, described  # with a large document there is not room for the folds and what follows from them
-    change = await completed(context, change, texts)
-    del texts
+    described = await asyncio.to_thread(_at_once, context, plan)
+    if None in described:
+        change = await _while_summarised(context, plan, batch, described)
+    else:
+        change, texts = await asyncio.to_thread(_change, context, plan, batch, described)
+        del plan  # with a large document there is not room for the folds and what follows from them
+        change = await completed(context, change, texts)
+        del texts
     return replace(committed, revision=await workspace.commit(change))
 
 
@@ -184,7 +187,7 @@ def _plan(context: Context, batch: Batch, now: float, basis: Basis) -> _Plan:
     merging = context.settings.merging
     if curation is None:
         added = [extraction for _, extraction in documents.chunks]
-        folding = fold_changes(basis, merging, added, documents.removed_chunks)
+        folding = fold_changes(basis, merging, added, documents.removed_chunks, context.way.give)
     else:
         folding = fold_curation(basis, merging, curation)
     return _Plan(
@@ -301,15 +304,16 @@ def _document_row(ready: Ready, now: float) -> DocumentRow:
 
 
 def _change(
-    context: Context, plan: _Plan, batch: Batch, described: Sequence[str]
+    context: Context, plan: _Plan, batch: Batch, described: Sequence[str | None]
 ) -> tuple[Change, Mapping[str, str]]:
     """The change without vectors and tokens, and the texts to embed for it, by digest. `described` has entities
-    first, then relations. Long for a large batch, so it is run in a thread.
+    first, then relations; those that are not described are left out. Long for a large batch, so it is run in a thread.
     """
     folding, model = plan.folding, context.embedder.model
     texts: dict[str, str] = {}
 
     def named(text: str) -> str:
+        context.way.give()
         key = vector_digest(model, text)
         texts[key] = text
         return key
@@ -365,54 +369,81 @@ def _chunk_rows(context: Context, plan: _Plan, named: Callable[[str], str]) -> t
 
 
 def _entity_rows(
-    context: Context, folding: Folding, descriptions: Sequence[str], named: Callable[[str], str]
+    context: Context, folding: Folding, descriptions: Sequence[str | None], named: Callable[[str], str]
 ) -> tuple[EntityRow, ...]:
-    changes = folding.entities
-    by_hand = (change.by_hand for change in changes)
-    shown = map(present_entity, (change.fold for change in changes), descriptions, repeat(0), by_hand)
-    return tuple(
-        EntityRow(id=change.id, entity=entity, state=change.state, vector=named(entity_text(context, entity)))
-        for change, entity in zip(changes, shown, strict=True)
-    )
+    rows = []
+    for change, description in zip(folding.entities, descriptions, strict=True):
+        if description is not None:
+            entity = present_entity(change.fold, description, by_hand=change.by_hand)
+            vector = named(entity_text(context, entity))
+            rows.append(EntityRow(id=change.id, entity=entity, state=change.state, vector=vector))
+    return tuple(rows)
 
 
 def _relation_rows(
-    context: Context, folding: Folding, descriptions: Sequence[str], named: Callable[[str], str]
+    context: Context, folding: Folding, descriptions: Sequence[str | None], named: Callable[[str], str]
 ) -> tuple[RelationRow, ...]:
-    changes = folding.relations
-    by_hand = (change.by_hand for change in changes)
-    shown = map(present_relation, (change.fold for change in changes), descriptions, repeat(0), by_hand)
-    return tuple(
-        RelationRow(
-            id=change.id,
-            left=folding.entity_id(change.fold.left),
-            right=folding.entity_id(change.fold.right),
-            relation=relation,
-            state=change.state,
-            vector=named(relation_text(context, relation)),
+    rows = []
+    for change, description in zip(folding.relations, descriptions, strict=True):
+        if description is not None:
+            relation = present_relation(change.fold, description, by_hand=change.by_hand)
+            row = RelationRow(
+                id=change.id,
+                left=folding.entity_id(change.fold.left),
+                right=folding.entity_id(change.fold.right),
+                relation=relation,
+                state=change.state,
+                vector=named(relation_text(context, relation)),
+            )
+            rows.append(row)
+    return tuple(rows)
+
+
+def _at_once(context: Context, plan: _Plan) -> list[str | None]:
+    """The descriptions of entities, then relations: kept ones as they are, short lists joined, None for long ones."""
+    found: list[str | None] = []
+    changes: list[Changed[Any, Any]] = [*plan.folding.entities, *plan.folding.relations]
+    for change in changes:
+        context.way.give()
+        known = change.description
+        found.append(joined(context, change.fold.texts) if known is None else known)
+    return found
+
+
+async def _while_summarised(
+    context: Context, plan: _Plan, batch: Batch, described: Sequence[str | None]
+) -> Change:
+    """The change, where descriptions are missing that the LLM has to write: all the others are embedded meanwhile."""
+    changes: list[Changed[Any, Any]] = [*plan.folding.entities, *plan.folding.relations]
+    remaining = iter([position for position, text in enumerate(described) if text is None])
+    summaries: list[str | None] = [None] * len(changes)
+    others: list[Change] = []
+
+    async def embed() -> None:
+        others.append(
+            await completed(context, *await asyncio.to_thread(_change, context, plan, batch, described))
         )
-        for change, relation in zip(changes, shown, strict=True)
-    )
 
-
-async def _descriptions(context: Context, changes: Sequence[Changed[Any, Any]]) -> list[str]:
-    """Kept descriptions as they are, short lists joined at once, long ones summarised concurrently."""
-
-    def at_once() -> list[str | None]:
-        return [
-            change.description if change.description is not None else joined(context, change.fold.texts)
-            for change in changes
-        ]
-
-    described = await asyncio.to_thread(at_once)
-    long = [position for position, text in enumerate(described) if text is None]
-    remaining = iter(long)
-
-    async def work() -> None:
+    async def write() -> None:
         for position in remaining:
             change = changes[position]
-            described[position] = await summarize(context, change.subject, change.fold.texts)
+            summaries[position] = await summarize(context, change.subject, change.fold.texts)
 
     # Enough to keep the slots full; as many tasks as summaries would fill the queue of the limits.
-    await together(work, min(len(long), 2 * context.limits.capacity("llm")))
-    return [text or "" for text in described]
+    writers = min(described.count(None), 2 * context.limits.capacity("llm"))
+    jobs = iter((embed, *repeat(write, writers)))
+
+    async def job() -> None:
+        await next(jobs)()
+
+    await together(job, 1 + writers)
+    without_chunks = replace(plan, chunks=())
+    late = await completed(
+        context, *await asyncio.to_thread(_change, context, without_chunks, batch, summaries)
+    )
+    return replace(
+        others[0],
+        entities=others[0].entities + late.entities,
+        relations=others[0].relations + late.relations,
+        vectors={**others[0].vectors, **late.vectors},
+    )

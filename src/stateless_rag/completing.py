@@ -16,11 +16,10 @@ from stateless_rag.types import Entity, Relation
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
-    from stateless_rag.protocols import Tokenizer
 
 __all__ = ["completed"]
 
-_LINES = 4096  # that are held at once
+_LINES = 4096  # that are held, and counted, at once
 
 
 async def completed(context: Context, change: Change, texts: Mapping[str, str]) -> Change:
@@ -30,7 +29,7 @@ async def completed(context: Context, change: Change, texts: Mapping[str, str]) 
     """
     try:
         async with asyncio.TaskGroup() as group:
-            counting = group.create_task(asyncio.to_thread(_with_tokens, context.tokenizer, change))
+            counting = group.create_task(asyncio.to_thread(_with_tokens, context, change))
             vectors = await embed_named(context, texts)
     except BaseExceptionGroup as errors:
         first = errors.exceptions[0]
@@ -38,9 +37,9 @@ async def completed(context: Context, change: Change, texts: Mapping[str, str]) 
     return replace(counting.result(), vectors=vectors)
 
 
-def _with_tokens(tokenizer: Tokenizer, change: Change) -> Change:
-    of_entities = _counted(tokenizer, (entity_line(row.entity) for row in change.entities))
-    of_relations = _counted(tokenizer, (relation_line(row.relation) for row in change.relations))
+def _with_tokens(context: Context, change: Change) -> Change:
+    of_entities = _counted(context, (entity_line(row.entity) for row in change.entities))
+    of_relations = _counted(context, (relation_line(row.relation) for row in change.relations))
     return replace(
         change,
         entities=tuple(map(_entity_row, change.entities, of_entities)),
@@ -48,9 +47,10 @@ def _with_tokens(tokenizer: Tokenizer, change: Change) -> Change:
     )
 
 
-def _counted(tokenizer: Tokenizer, lines: Iterator[str]) -> Iterator[int]:
+def _counted(context: Context, lines: Iterator[str]) -> Iterator[int]:
     while some := list(islice(lines, _LINES)):
-        yield from count_lines(tokenizer, some)
+        context.way.give()
+        yield from count_lines(context.tokenizer, some)
 
 
 # Copies written out: `dataclasses.replace` takes twice as long, and this runs for each row of a commit.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stateless_rag.checks import callback, choice, each_field, instance, optional, provider
 from stateless_rag.limits import Limits, Priority
 from stateless_rag.prompts import Prompts
+from stateless_rag.right_of_way import RightOfWay
 from stateless_rag.settings import Settings
 from stateless_rag.types import Event, Usage
 
@@ -70,11 +71,11 @@ class Context:
 
     A stage calls providers through `stateless_rag.calls`, which applies limits, time-outs, retries, the
     journal and the meter that are named here. `workspace` is the name under which waiting for limits is
-    fair. `deadline` is a reading of `clock.monotonic`. `roles` has the LLMs for some
-    kinds of work, `llm` does the rest. `cancelled` is asked when a call's turn has come, and keeps it from being
-    made; `allowance`, where there is one, knows whether it may be paid for. `trace_id` names the question that is
-    being answered, `document` the one that is being extracted. `renew_truncated`: what the journal has of
-    replies that the token limit cut off does not count, they are asked for again.
+    fair; `way` is the right of way that questions on its store have. `deadline` is a reading of `clock.monotonic`.
+    `roles` has the LLMs for some kinds of work, `llm` does the rest. `cancelled` is asked when a call's turn has
+    come, and keeps it from being made; `allowance`, where there is one, knows whether it may be paid for. `trace_id`
+    names the question that is being answered, `document` the one that is being extracted. `renew_truncated`: what the
+    journal has of replies that the token limit cut off does not count, they are asked for again.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -87,6 +88,7 @@ class Context:
     converter: FileReader | None = None
     prompts: Prompts = field(default_factory=Prompts)
     limits: Limits = field(default_factory=Limits)
+    way: RightOfWay = field(default_factory=RightOfWay)
     journal: Journal | None = None
     observer: Observer | None = None
     clock: Clock = field(default_factory=Clock)

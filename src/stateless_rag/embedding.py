@@ -5,6 +5,7 @@ The part of `stateless_rag.calls` that calls the embedder; import it from there.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,7 +103,7 @@ async def _find_or_embed(
 
             dimension = len(next(iter(found.values()))) if found else context.embedder.dimension
             own = {key: text for key, text in missing.items() if key in led}
-            await _embed(context, own, "document", dimension, keep)
+            await _embed(context, own, "document", dimension, keep, flights.call)
         missing = {key: text for key, text in missing.items() if key not in found}
         for key in missing:
             await within_deadline(context, flights.wait(key), "the same texts were being embedded elsewhere")
@@ -126,8 +127,12 @@ async def _embed(
     role: Role,
     dimension: int | None,
     keep: Callable[[Mapping[str, Vectors], Usage], Awaitable[None]],
+    call: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Embed the texts in batches, as many at once as the limits allow, and `keep` each as it arrives."""
+    """Embed the texts in batches, as many at once as the limits allow, and `keep` each as it arrives.
+
+    `call` is entered for each call of the embedder.
+    """
     batches = await _batches(context, wanted)
     remaining = iter(batches)
 
@@ -140,8 +145,9 @@ async def _embed(
 
     async def work() -> None:
         for batch in remaining:
-            await context.limits.turn(context.priority)
-            vectors, usage = await until_answered(context, partial(attempt, batch))
+            await context.limits.turn(context.priority, context.way)
+            with call():
+                vectors, usage = await until_answered(context, partial(attempt, batch))
             await keep(dict(zip(batch, vectors, strict=True)), usage)
 
     # Twice the slots, so that they stay full while batches are kept, and the queue stays short.

@@ -115,9 +115,13 @@ class StoreCorrupt(StoreError):
 
 
 class WorkspaceNotFound(StoreError, KeyError):
-    """No workspace of that name exists in this store."""
+    """No workspace of that name exists in this store. `name` is that name, where it is known."""
 
     __str__ = Exception.__str__
+
+    def __init__(self, told: str, name: str | None = None) -> None:
+        super().__init__(told)
+        self.name = name
 
 
 class WorkspaceMismatch(StoreError):

@@ -26,6 +26,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[str, _Flight] = {}
+        self._calls: set[object] = set()
 
     @contextmanager
     def lead(self, digests: Iterable[str]) -> Iterator[set[str]]:
@@ -60,6 +61,21 @@ class Flights:
         # May have landed between being found and the note of who waits, with nobody left to wake us.
         if self._flights.get(digest) is flight:
             await future
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """A call of a provider is under way, until the block ends: what it brings may come at any moment."""
+        call = object()
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are under way."""
+        return len(self._calls)
 
     def __len__(self) -> int:
         return len(self._flights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,15 +63,19 @@ _Both = tuple[
 
 
 def fold_changes(
-    basis: Basis, settings: MergeSettings, added: Sequence[Extraction], removed_chunks: Collection[int]
+    basis: Basis,
+    settings: MergeSettings,
+    added: Sequence[Extraction],
+    removed_chunks: Collection[int],
+    pause: Callable[[], None],
 ) -> Folding:
-    """Compute the folds after chunks were added and removed."""
+    """Compute the folds after chunks were added and removed; `pause` is called again and again on the way."""
     new: Mentions = (
         [mention for extraction in added for mention in extraction.entities],
         [mention for extraction in added for mention in extraction.relations],
     )
     resolve = resolver(basis.aliases())
-    both = _incremental(basis, settings, new, removed_chunks, resolve)
+    both = _incremental(basis, settings, new, removed_chunks, resolve, pause)
     touched = bool(both[0].after or both[1].after)
     # A commit that does not change the aliases has still been computed with them.
     return _folding(both, new, resolve, frozenset({ALIASES}) if touched else frozenset(), {})
@@ -131,12 +135,16 @@ def _incremental(
     new: Mentions,
     removed_chunks: Collection[int],
     resolve: Resolve,
+    pause: Callable[[], None],
 ) -> _Both:
     old = basis.mentions_in(removed_chunks)
     one, other = Entities(settings), Relations(settings)
-    entities = Folds.incremental(one, basis, one.fold(new[0], resolve), one.fold(old[0], resolve, whole=True))
+    entities = Folds.incremental(
+        one, basis, one.fold(new[0], resolve), one.fold(old[0], resolve, whole=True), pause
+    )
+    pause()
     relations = Folds.incremental(
-        other, basis, other.fold(new[1], resolve), other.fold(old[1], resolve, whole=True)
+        other, basis, other.fold(new[1], resolve), other.fold(old[1], resolve, whole=True), pause
     )
     if lost := entities.lost | relations.lost:
         rest = _merged(_without(basis.mentions_of(lost), removed_chunks), new)

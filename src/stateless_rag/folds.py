@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,6 +21,10 @@ FoldT = TypeVar("FoldT", bound=Fold)
 RowT = TypeVar("RowT", bound=Row)
 HandT = TypeVar("HandT", bound=ByHand)
 MentionT = TypeVar("MentionT")
+
+
+def _no_pause() -> None:
+    """Go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
         rows: Mapping[int, RowT],
         before: CurationLog,
         log: CurationLog,
+        pause: Callable[[], None] = _no_pause,
     ) -> None:
-        """`ids` has the id of the row of each key that is touched."""
+        """`ids` has the id of the row of each key that is touched; `pause` is called between two keys."""
         self._kind = kind
         self._rows = rows
         self._before = before
         self._log = log
+        self._pause = pause
         self.row_ids = ids
         self.after: dict[KeyT, FoldT | None] = {}
         self.lost: set[int] = set()
@@ -73,12 +79,14 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
         basis: Basis,
         plus: Mapping[KeyT, FoldT],
         minus: Mapping[KeyT, FoldT],
+        pause: Callable[[], None] = _no_pause,
     ) -> Folds[KeyT, FoldT, MentionT, RowT, HandT]:
         """Add and subtract; `lost` are the ids of folds that have to be folded again."""
         ids, log = row_ids(kind, {*plus, *minus}), basis.curations()
         rows = kind.rows(basis, list(ids.values()))
-        folds = cls(kind, ids, rows, log, log)
+        folds = cls(kind, ids, rows, log, log, pause)
         for key, row_id in ids.items():
+            pause()
             row = rows.get(row_id)
             fold = None if row is None else kind.load(key, row.state)
             if fold is not None and key in minus:
@@ -161,6 +169,7 @@ class Folds(Generic[KeyT, FoldT, MentionT, RowT, HandT]):
         return self._kind.empty(key) if by_hand is not None and by_hand.made else None
 
     def _changed(self, key: KeyT) -> Changed[FoldT, HandT] | None:
+        self._pause()
         fold = self._there(key)
         if fold is None:
             return None

@@ -22,6 +22,8 @@ from stateless_rag.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stateless_rag.right_of_way import RightOfWay
+
 __all__ = ["Kind", "Limits", "Priority"]
 
 Kind = Literal["llm", "embedder", "reranker"]
@@ -91,14 +93,14 @@ class Limits:
         """
         return _Slot(self._pool(kind), _Ticket(workspace, priority), deadline, clock)
 
-    async def turn(self, priority: Priority) -> None:
+    async def turn(self, priority: Priority, way: RightOfWay) -> None:
         """Wait until the event loop has time for the next step of this kind of work.
 
         A query's steps never wait. Those of ingestion, of all workspaces together, go one in each round of the loop:
         however many replies come in at once, what else runs on it is not held up for longer than a step takes.
         """
         if priority is not Priority.QUERY:
-            await self._turns.take()
+            await self._turns.take(way)
 
     def in_use(self, kind: Kind) -> int:
         """How many slots are held now."""

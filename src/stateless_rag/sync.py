@@ -420,6 +420,10 @@ class Engine:
         """Documents by page, status, source, tracking id or metadata."""
         return self._runner.run(self._engine.list_documents(**options))
 
+    def tracked(self, tracking_id: str) -> list[DocumentStatus]:
+        """The documents of a tracking id: where they stand."""
+        return self._runner.run(self._engine.tracked(tracking_id))
+
     def document_status(self, document_id: str) -> DocumentStatus | None:
         """Where a document stands."""
         return self._runner.run(self._engine.document_status(document_id))
@@ -512,9 +516,11 @@ class Engine:
         """What `insert` would cost now."""
         return self._runner.run(self._engine.estimate(documents, prices=prices, batch=batch))
 
-    def submit_batch(self, ids: Collection[str] | str | None = None) -> tuple[BatchInfo, ...]:
+    def submit_batch(
+        self, ids: Collection[str] | str | None = None, *, documents: Documents | None = None
+    ) -> tuple[BatchInfo, ...]:
         """Hand over to the provider, in files, what extracting pending documents needs."""
-        return self._runner.run(self._engine.submit_batch(ids))
+        return self._runner.run(self._engine.submit_batch(ids, documents=documents))
 
     def batches(self) -> list[BatchInfo]:
         """All batches that were submitted."""
@@ -544,6 +550,10 @@ class Engine:
     def costs(self, by: Any = None, **options: Any) -> Mapping[str, Usage] | list[CostRow]:
         """What was paid so far in the workspace: usage by purpose, or rows by what is asked for."""
         return self._runner.run(self._engine.costs(by, **options))
+
+    def paid_today(self) -> Mapping[str, Usage]:
+        """What providers were paid today (UTC) in the workspace, by model."""
+        return self._runner.run(self._engine.paid_today())
 
     def budget(self) -> BudgetStatus | None:
         """The budget that is kept with the workspace, and how much of it is spent."""

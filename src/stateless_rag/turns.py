@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stateless_rag.right_of_way import RightOfWay
+
 __all__ = ["Turns"]
 
 _SLICE = 0.005  # seconds of the processor after which no further step is begun in a round of the loop
 _SHARE = 0.5  # of what all else took in the round before, if that is more: so that endless questions do not starve it
 _MOST = 64
+_POLL = 0.001
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class _Round:
     size: int = 1
     left: int = 1
     begun: int = 0
+    ways: set[RightOfWay] = field(default_factory=set)
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     returned: deque[asyncio.Future[None]] = field(default_factory=deque)
 
@@ -42,9 +46,9 @@ class _Round:
 class Turns:
     """Grants turns in each round of an event loop until five milliseconds, or half of what all else takes, are over.
 
-    First come, first served. A turn is nothing that is held: it only says that now is the time for the next step, up
-    to the next `await`. Any number of loops may use it; `clock` tells the seconds that the thread which asks has had
-    of the processor.
+    First come, first served; none while a question has the right of way. A turn is nothing that is held: it only says
+    that now is the time for the next step, up to the next `await`. Any number of loops may use it; `clock` tells the
+    seconds that the thread which asks has had of the processor.
     """
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
@@ -53,7 +57,7 @@ class Turns:
             asyncio.AbstractEventLoop, _Round
         ] = {}  # of loops on which turns are taken just now
 
-    async def take(self) -> None:
+    async def take(self, way: RightOfWay) -> None:
         """Return when it is this caller's turn: at once if this round of the loop has one left."""
         loop = asyncio.get_running_loop()
         now = self._rounds.get(loop)
@@ -62,7 +66,8 @@ class Turns:
                 self._rounds.pop(closed, None)
             now = self._rounds[loop] = _Round(self._clock())
             loop.call_soon(self._next, loop)
-        if now.left and not now.waiting and self._is_time(now):
+        now.ways.add(way)
+        if now.left and not now.waiting and not way.is_taken() and self._is_time(now):
             now.left -= 1
             now.begun += 1
             return
@@ -89,6 +94,9 @@ class Turns:
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._rounds[loop]
+        if any(way.is_taken() for way in now.ways):
+            loop.call_later(_POLL, self._next, loop)
+            return
         now.waiting.extendleft(reversed(now.returned))
         now.returned.clear()
         if now.left == now.size and not now.waiting:

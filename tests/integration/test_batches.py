@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -424,6 +424,40 @@ async def test_two_submit_and_collect_at_once(tmp_path: Path) -> None:
         reports = await asyncio.gather(one.collect_batches(), two.collect_batches(), one.collect_batches())
         assert sorted(report.replies for report in reports) == [0, 0, 4]
         assert set(on.paid.values()) == {1}
+
+
+async def test_who_works_leaves_what_is_given_to_a_batch(tmp_path: Path) -> None:
+    async def slowly() -> AsyncIterator[Document]:
+        for document in DOCUMENTS:
+            yield document
+            for _ in range(40):  # in which the other one looks for work many times
+                await asyncio.sleep(0.005)
+
+    async with bench() as on, Store.open(tmp_path) as store, on.engine(store) as one, on.engine(store) as two:
+        stop = asyncio.Event()
+        working = asyncio.create_task(two.work(stop=stop, poll=0.005))
+        (made,) = await one.submit_batch(documents=slowly())
+        assert (made.requests, made.documents) == (4, 4)
+        assert on.asked(batched=False) == 0
+        stop.set()
+        await working
+        with pytest.raises(InvalidInput, match="not both"):
+            await one.submit_batch(["ada"], documents=DOCUMENTS)
+        assert (await one.collect_batches()).replies == 4
+        assert (await one.resume()).counts == {"processed": 4}
+
+
+async def test_what_an_iterable_gave_before_it_failed_is_pending(tmp_path: Path) -> None:
+    def failing() -> Iterator[Document]:
+        yield DOCUMENTS[0]
+        raise LookupError("no more")
+
+    async with bench() as on, on.engine(tmp_path) as engine:
+        with pytest.raises(LookupError):
+            await engine.submit_batch(documents=failing())
+        assert [row.status for row in await engine.documents()] == [Status.PENDING]
+        (made,) = await engine.submit_batch()
+        assert made.requests == 1
 
 
 @pytest.mark.parametrize("step", ["POST /v1/files", "POST /v1/batches", "GET /v1/batches/batch_1"])

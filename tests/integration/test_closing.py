@@ -360,6 +360,7 @@ async def test_a_store_registers_nothing_that_outlasts_it(
         while gone() is not None:
             await asyncio.sleep(0.01)
             gc.collect()
+    assert gone() is None
 
 
 async def test_a_pool_tells_of_an_engine_that_could_not_be_closed_and_closes_the_others(

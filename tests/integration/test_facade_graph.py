@@ -140,6 +140,27 @@ def test_entities_are_merged(rag: LightRAG) -> None:
     assert asyncio.run(rag.get_relation_info("The Two", "London"))["graph_data"] is not None
     assert asyncio.run(rag.get_entity_info("ada lovelace"))["entity_name"] == "The Two"
 
+    async def newest() -> Any:
+        return (await (await rag.engine()).history(limit=1))[0]
+
+    assert "description" not in asyncio.run(newest()).payload  # what documents say stays what they say
+
+
+@pytest.mark.parametrize("by_edit", [False, True])
+def test_a_description_by_hand_joins_the_others_when_entities_are_merged(
+    rag: LightRAG, by_edit: bool
+) -> None:
+    by_documents = asyncio.run(rag.get_entity_info("Ada Lovelace"))["graph_data"]["description"]
+    rag.create_entity("Miss Byron", {"description": "a governess' pupil"})
+    if by_edit:
+        info = rag.edit_entity("Miss Byron", {"entity_name": "Ada Lovelace"}, allow_merge=True)
+    else:
+        info = rag.merge_entities(["Miss Byron"], "Ada Lovelace")
+    assert by_documents
+    assert info["graph_data"]["description"].split("\n") == ["a governess' pupil", *by_documents.split("\n")]
+    told = rag.merge_entities(["Ada Lovelace"], "London", target_entity_data={"description": "all"})
+    assert told["graph_data"]["description"] == "all"
+
 
 @pytest.mark.parametrize("name", ["london", "Elsewhere  "])
 def test_what_is_merged_may_be_given_any_name_that_is_free(rag: LightRAG, name: str) -> None:
@@ -255,11 +276,8 @@ def test_an_empty_graph_is_an_empty_file(tmp_path: Path) -> None:
 async def test_what_is_not_supported_says_so(tmp_path: Path) -> None:
     functions = Functions()
     rag = open_rag(tmp_path, functions)
-    for call in (rag.update_llm_role_config, rag.register_role_llm_builder, rag.set_role_llm_metadata):
-        with pytest.raises(NotSupported, match="role_llm_configs"):
-            call("extract")
-    with pytest.raises(NotSupported):
-        await rag.aupdate_llm_role_config("extract", model_func=functions.llm)
+    with pytest.raises(NotSupported, match="role_llm_configs"):
+        rag.register_role_llm_builder("extract", lambda: functions.llm)
     with pytest.raises(NotSupported):
         await rag.apipeline_enqueue_error_documents([])
     await rag.arollback_failed_custom_chunk_patches()

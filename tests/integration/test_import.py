@@ -571,9 +571,10 @@ def test_whatever_is_damaged_the_rest_is_there_and_whole(data: st.DataObject, st
             harmed
         ):
             assert {"doc-1", "doc-2", "doc-3"} <= set(documents), report.problems
-            # Where a kept reply is garbled, what the graph says differs from it and counts as an edit.
+            # A byte may garble one of these in the kept replies, and not all of them.
+            told = ("Ada wrote notes.", "Babbage designed it.", "A machine.", "Turing read.")
             texts = [row["description"] for row in chain(found["mentions"], found["entities"])]
-            assert any("Ada wrote notes." in text for text in texts) or GRAPH in harmed
+            assert any(one in text for one in told for text in texts) or GRAPH in harmed
 
 
 # ---- the predecessor, and folders of the real ones -----------------------------------------------------

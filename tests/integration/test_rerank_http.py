@@ -1,4 +1,4 @@
-"""Rerankers over real HTTP, right and wrong, in each of the three styles."""
+"""Rerankers over real HTTP, right and wrong, in each style."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from stateless_rag.testing import (
     Truncated,
 )
 
-STYLES: Any = ["cohere", "jina", "tei"]
+STYLES: Any = ["cohere", "jina", "tei", "aliyun"]
 QUESTION = "secret red green blue"
 TEXTS = ["nothing", "red", "a blue red", "red green blue", "green!"]
 BEST = [(3, 0.75), (2, 0.5), (1, 0.25)]
@@ -65,13 +65,19 @@ async def test_the_best_come_first_with_their_scores(style: Any) -> None:
         reranker = at(server, style)
         assert isinstance(reranker, Reranker)
         assert await reranker.rerank(QUESTION, [], top_n=5) == []
-        assert [record.path for record in server.log] == ["/v1/rerank"] * 2
+        assert [record.path for record in server.log] == [PATHS.get(style, "/v1/rerank")] * 2
 
 
-BODIES = {
+PATHS = {"aliyun": "/v1/services/rerank/text-rerank/text-rerank"}
+BODIES: dict[str, dict[str, Any]] = {
     "cohere": {"model": "rank-x", "top_n": 2, "query": "q", "documents": ["a", "b"]},
     "jina": {"model": "rank-x", "top_n": 2, "query": "q", "documents": ["a", "b"], "return_documents": False},
     "tei": {"query": "q", "texts": ["a", "b"], "truncate": True},
+    "aliyun": {
+        "model": "rank-x",
+        "input": {"query": "q", "documents": ["a", "b"]},
+        "parameters": {"top_n": 2, "return_documents": False},
+    },
 }
 ROWS = {
     "cohere": {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 1}]},
@@ -83,6 +89,11 @@ ROWS = {
         "usage": {"total_tokens": 4},
     },
     "tei": [{"index": 1, "score": 0.9}, {"index": 0, "score": 1}],
+    "aliyun": {
+        "output": {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 1}]},
+        "usage": {"total_tokens": 4},
+        "request_id": "1",
+    },
 }
 
 
@@ -94,7 +105,7 @@ async def test_requests_are_those_of_the_style(style: Any) -> None:
         await reranker.close()
         assert server.bodies == [{**BODIES[style], "user": "me"}]
         head = server.heads[0].lower()
-    assert head.startswith(b"post /v1/rerank http/1.1")
+    assert head.startswith(f"post {PATHS.get(style, '/v1/rerank')} http/1.1".encode())
     assert b"authorization: bearer sk-very-secret" in head
     assert b"x-team: a" in head
 
@@ -117,6 +128,15 @@ async def test_where_requests_go(given: str, path: bytes) -> None:
         await reranker.close()
         assert server.heads[0].split()[1] == path
         assert b"authorization" not in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("given", ["", "/services/rerank/text-rerank/text-rerank"])
+async def test_a_path_of_more_than_a_word_may_be_given_or_not(given: str) -> None:
+    async with Raw(json_answer(ROWS["aliyun"])) as server:
+        reranker = HTTPReranker("m", style="aliyun", base_url=server.base_url + given)
+        await reranker.rerank("q", ["a", "b"], top_n=2)
+        await reranker.close()
+        assert server.heads[0].split()[1].decode() == PATHS["aliyun"]
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -207,14 +207,69 @@ async def test_quotas_are_kept_by_workspace(tmp_path: Path) -> None:
         statuses = [(await client.get(f"{PROJECTS}/one/health")).status_code for _ in range(5)]
         assert statuses == [200] * 4 + [429]
         assert (await client.get(f"{PROJECTS}/two/health")).status_code == 200
-    spent = Quota(tokens_per_day=1)
-    async with running(tmp_path, quota=spent) as client:
+
+
+async def test_two_who_wait_for_what_they_send_have_one_quota(tmp_path: Path) -> None:
+    quota = Quota(documents=3)
+    async with running(tmp_path, quota=quota) as client:
+        await client.post(PROJECTS, json={"name": "one"})
+
+        async def ingest(ids: str) -> str:
+            body = {"documents": [{"text": f"Text {id_}.", "id": id_} for id_ in ids]}
+            return (await client.post(f"{PROJECTS}/one/ingest", json=body)).text
+
+        told = await asyncio.gather(ingest("ab"), ingest("cd"))
+        assert sorted("event: report" in each for each in told) == [False, True]
+        (refused,) = (each for each in told if "event: report" not in each)
+        assert '"status":429' in refused and "at most 3 fit" in refused
+        page = (await client.get(f"{PROJECTS}/one/documents")).json()
+        assert page["counts"] == {"processed": 2}
+        assert "event: report" in await ingest("e")  # nothing of the refused one counts
+        assert '"status":429' in (await ingest("f"))
+        there = [each["id"] for each in (await client.get(f"{PROJECTS}/one/documents")).json()["documents"]]
+        assert "event: report" in await ingest("".join(there))  # they take their own places
+
+
+async def test_what_is_imported_counts(tmp_path: Path) -> None:
+    texts = {"documents": [{"text": f"Text {n} of it.", "id": str(n)} for n in range(3)]}
+    async with running(tmp_path) as client:
+        await client.post(f"{PROJECTS}/one/documents", json=texts)
         await client.app.state.service.ingestion.idle("one")  # type: ignore[attr-defined]
-        question = {"question": "What is there?"}
+        file = (await client.get(f"{PROJECTS}/one/export")).content
+    async with running(tmp_path, quota=Quota(documents=2)) as client:
+        refused = await client.post(f"{PROJECTS}/two/import", content=file)
+        assert (refused.status_code, "at most 2 fit" in refused.text) == (429, True)
+    async with running(tmp_path, quota=Quota(documents=3)) as client:
+        assert (await client.post(f"{PROJECTS}/two/import", content=file)).status_code == 200
+        assert (await client.post(f"{PROJECTS}/two/import", content=file)).status_code == 200  # the same ones
+
+
+async def test_each_document_of_a_graph_counts(tmp_path: Path) -> None:
+    graph = {"chunks": [{"content": f"Text {n}.", "source_id": str(n)} for n in range(3)]}
+    async with running(tmp_path, quota=Quota(documents=2)) as client:
+        await client.post(PROJECTS, json={"name": "one"})
+        answer = await client.post(f"{PROJECTS}/one/insert_custom_kg", json=graph)
+        assert (answer.status_code, answer.json()["status"]) == (429, 429)
+        graph["chunks"].pop()
+        assert (await client.post(f"{PROJECTS}/one/insert_custom_kg", json=graph)).status_code == 200
+
+
+async def test_tokens_of_a_day_are_those_of_the_ledger(tmp_path: Path) -> None:
+    question = {"question": "What is there?"}
+    async with running(tmp_path) as client:
+        text = {"documents": [{"text": "Ada Lovelace wrote notes."}]}
+        assert (await client.post(f"{PROJECTS}/one/documents", json=text)).status_code == 202
+        await client.app.state.service.ingestion.idle("one")  # type: ignore[attr-defined]
+    async with running(tmp_path, quota=Quota(tokens_per_day=1)) as client:  # another process knows
+        for path, body in (("query", question), ("documents", text), ("ingest", text), ("resume", {})):
+            refused = await client.post(f"{PROJECTS}/one/{path}", json=body)
+            assert refused.status_code == 429, path
+            assert refused.json()["detail"].startswith("'one' has spent its 1 tokens of today")
+            assert 0 < int(refused.headers["retry-after"]) <= 86_401
+        assert (await client.post("/w/one/query", json={"query": "What is there?"})).status_code == 429
+        assert (await client.post("/w/two/query", json={"query": "What is there?"})).status_code == 200
+    async with running(tmp_path, quota=Quota(tokens_per_day=10_000_000)) as client:
         assert (await client.post(f"{PROJECTS}/one/query", json=question)).status_code == 200
-        refused = await client.post(f"{PROJECTS}/one/query", json=question)
-        assert refused.status_code == 429
-        assert refused.json()["detail"].startswith("'one' has spent its 1 tokens of today")
 
 
 async def test_origins_are_refused_unless_they_are_named(tmp_path: Path) -> None:

@@ -101,6 +101,27 @@ async def test_with_a_key_it_is_read(tmp_path: Path) -> None:
         assert read
 
 
+async def test_who_may_not_change_anything_sends_nothing(tmp_path: Path) -> None:
+    keys = (ApiKey(key="right", access="read"), ApiKey(key="other", workspaces=("another",)))
+    large: dict[str, Any] = dict.fromkeys(
+        ("max_body", "max_text_body", "max_graph_body", "max_upload"), LARGE
+    )
+    async with running(tmp_path, keys=keys, **large) as client:
+        for method, path in WRITING[:-4]:
+            for key in ("right", "other"):
+                if path != "/api/v1/restore" or key == "right":  # which says by its query what it makes
+                    status, read, told = await asked(client.app, method, path, {"X-API-Key": key})  # type: ignore[attr-defined]
+                    assert (status, read) == (403, False), (path, key, told)
+
+
+async def test_who_may_read_asks(tmp_path: Path) -> None:
+    keys = (ApiKey(key="right", access="read"),)
+    async with running(tmp_path, keys=keys, max_body=LARGE) as client:
+        for path in ("/query", "/api/chat", "/v1/chat/completions"):
+            _, read, _ = await asked(client.app, "POST", path, {"X-API-Key": "right"})  # type: ignore[attr-defined]
+            assert read, path
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from server.serving import running, settled
 from stateless_rag.server import ApiKey
+from stateless_rag.types import Status
 
 if TYPE_CHECKING:
     import httpx2
@@ -117,8 +118,10 @@ async def test_what_waits_for_a_budget_is_looked_at_again(tmp_path: Path, monkey
         service = client.app.state.service  # type: ignore[attr-defined]
         await service.ingestion.idle("erp")
         async with service.leases.lease("erp") as engine:  # not by the route, which starts at once
+            assert {row.status for row in (await engine.list_documents()).documents} == {Status.PENDING}
             await engine.set_budget(None)
-        await settled(client, tracking_id, {"X-Workspace": "erp"})
+        taken = await settled(client, tracking_id, {"X-Workspace": "erp"})
+        assert [row["status"] for row in taken] == ["processed"] * len(DOCUMENTS["documents"])
 
 
 async def test_settings_costs_and_checks(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -15,6 +15,12 @@ from stateless_rag import Engine
 from stateless_rag.server.asked import Asked
 from stateless_rag.server.asking import ask
 from stateless_rag.server.auth import Principal
+from stateless_rag.testing import DeterministicLLM
+
+if TYPE_CHECKING:
+    import pytest
+
+    from stateless_rag.protocols import LLMReply, LLMRequest
 
 PROJECTS = "/api/v1/projects"
 ADA = "Ada Lovelace wrote notes on the Analytical Engine. Charles Babbage designed the Analytical Engine."
@@ -198,6 +204,44 @@ async def test_progress_is_told_until_the_documents_are_settled(tmp_path: Path) 
         assert lines[0] == "event: documents"
         assert lines[-2] == "event: settled"
         assert json.loads(lines[-1].removeprefix("data: "))["processed"] == 2
+
+
+async def test_who_watches_many_documents_looks_at_them_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(DeterministicLLM):
+        async def complete(self, request: LLMRequest) -> LLMReply:
+            await watched.wait()
+            await asyncio.sleep(0.01)
+            return await super().complete(request)
+
+    def options(_name: str, _embedder: str | None) -> Any:
+        return {"llm": Slow()}
+
+    many = {"documents": [{"text": f"Turing wrote page {n} in London.", "id": f"d{n}"} for n in range(60)]}
+    watched, looks, tracked = asyncio.Event(), 0, Engine.tracked
+
+    async def counted(engine: Engine, tracking_id: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return await tracked(engine, tracking_id)
+
+    monkeypatch.setattr(Engine, "tracked", counted)
+    async with (
+        listening(tmp_path, options=options, llm_calls=2) as address,
+        httpx2.AsyncClient(base_url=address, timeout=240) as client,
+    ):
+        accepted = (await client.post(f"{PROJECTS}/one/documents", json=many)).json()
+        url = f"{PROJECTS}/one/events?tracking_id={accepted['tracking_id']}"
+        async with client.stream("GET", url) as answer:
+            reading = answer.aiter_lines()
+            lines = [await anext(reading)]
+            watched.set()
+            lines += [line async for line in reading if line]
+    assert lines[-2] == "event: settled"
+    assert json.loads(lines[-1].removeprefix("data: "))["processed"] == 60
+    assert lines.count("event: committed") == 60
+    assert looks < 10
 
 
 async def test_who_watches_is_let_go_when_the_server_ends(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from stateless_rag.cli.app import run
 from stateless_rag.cli.serve import _Providers
 from stateless_rag.errors import InvalidInput
 from stateless_rag.providers import HTTPReranker
-from stateless_rag.server import ApiKey, Quota
+from stateless_rag.server import ApiKey, Quota, ServerSettings, create_app
+from stateless_rag.server.about import about
 from stateless_rag.server.configuration import read_configuration
 from stateless_rag.server.dotenv import parse_dotenv
 from stateless_rag.server.logs import JsonLines
@@ -92,14 +94,99 @@ def test_a_file_written_for_the_baseline_is_read_as_it_is() -> None:
     assert found.ignored == ("LIGHTRAG_KV_STORAGE",)
 
 
+def test_timeouts_and_summaries_of_the_baseline_hold() -> None:
+    names = {
+        "LLM_TIMEOUT": "90",
+        "EMBEDDING_TIMEOUT": "11",
+        "RERANK_TIMEOUT": "12.5",
+        "FORCE_LLM_SUMMARY_ON_MERGE": "4",
+        "SUMMARY_MAX_TOKENS": "800",
+        "SUMMARY_CONTEXT_SIZE": "9000",
+        "SUMMARY_LENGTH_RECOMMENDED": "300",
+        "LOG_LEVEL": "debug",
+    }
+    found = read_configuration({}, dotenv=names)
+    assert found.ignored == ()
+    assert found.log_level == "DEBUG"
+    calls, merging = found.engine.calls, found.engine.merging
+    assert (calls.llm_timeout, calls.embed_timeout, calls.rerank_timeout) == (90.0, 11.0, 12.5)
+    assert (merging.summarize_from, merging.summary_max_tokens) == (4, 800)
+    assert (merging.summary_context_tokens, merging.summary_length) == (9000, 300)
+
+
+def test_https_of_the_baseline_is_not_dropped_in_silence() -> None:
+    files = {"SSL_CERTFILE": "a.pem", "SSL_KEYFILE": "b.pem"}
+    assert read_configuration(files | {"SSL": "true"}).tls == ("a.pem", "b.pem")
+    assert read_configuration(files | {"SSL": "false"}).tls is None
+    assert read_configuration(files).tls is None
+    for wrong in ({"SSL": "true"}, files | {"SSL": "perhaps"}):
+        with pytest.raises(InvalidInput, match="SSL"):
+            read_configuration(wrong)
+
+
+def test_llms_for_some_of_the_work_are_those_of_the_baseline() -> None:
+    base = {"LLM_BINDING": "openai", "LLM_MODEL": "large", "LLM_BINDING_API_KEY": "secret"}
+    assert not read_configuration(base).roles
+    small = base | {"EXTRACT_LLM_MODEL": "small", "QUERY_LLM_BINDING": "ollama"}
+    found = read_configuration(
+        small | {"QUERY_LLM_BINDING_HOST": "http://gpu:11434", "QUERY_LLM_MODEL": "own"}
+    )
+    assert sorted(found.roles) == ["answer", "extract", "summarize"]
+    assert found.roles["extract"] == found.roles["summarize"] == replace(found.llm, llm_model="small")
+    answer = found.roles["answer"]
+    assert (answer.base_url, answer.llm_model) == ("http://gpu:11434/v1", "own")
+    assert answer.api_key == "ollama"  # the other server's key stays with that
+    with pytest.raises(InvalidInput, match="KEYWORD_LLM_BINDING"):
+        read_configuration({"KEYWORD_LLM_BINDING": "bedrock"})
+
+
+def test_health_tells_of_the_providers_and_no_secret() -> None:
+    found = read_configuration(
+        {
+            "LLM_BINDING_API_KEY": "secret-llm",
+            "LLM_BINDING_HOST": "https://u:secret-pw@llm.example/v1?key=secret-q",
+            "RERANK_BINDING": "jina",
+            "RERANK_BINDING_HOST": "http://u:secret-pw@rerank:8000/v1",
+            "RERANK_BINDING_API_KEY": "secret-rerank",
+            "STATELESS_RAG_EMBED_MODEL": "hashing",
+        }
+    )
+    told = about(found)
+    assert (told["rerank_binding"], told["enable_rerank"]) == ("jina", True)
+    assert (told["rerank_model"], told["rerank_binding_host"]) == (
+        "jina-reranker-v2-base-multilingual",
+        "http://rerank:8000/v1",
+    )
+    assert (told["llm_binding"], told["llm_binding_host"]) == ("openai", "https://llm.example/v1")
+    assert (told["embedding_binding"], told["embedding_model"]) == ("built-in", "built-in")
+    assert told["role_llm_config"]["query"]["model"] == "gpt-5-mini"
+    assert "secret" not in json.dumps(dict(told))
+    none = about(read_configuration({}))
+    assert (none["rerank_binding"], none["enable_rerank"], none["llm_binding"]) == ("null", False, "built-in")
+
+
+async def test_only_who_may_know_is_told_of_the_providers(tmp_path: Path) -> None:
+    settings = ServerSettings(root=str(tmp_path), keys=(ApiKey(key="key"),))
+    app = create_app(settings, about={"rerank_binding": "jina"})
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client,
+    ):
+        told = (await client.get("/health", headers={"X-API-Key": "key"})).json()["configuration"]
+        assert (told["rerank_binding"], told["kv_storage"]) == ("jina", "DuckDB")
+        assert "configuration" not in (await client.get("/health")).json()
+
+
 def test_a_reranker_is_asked_for_only_where_one_is_named() -> None:
     assert read_configuration({}).reranking is None
     assert read_configuration({"RERANK_BINDING": "null", "RERANK_MODEL": "x"}).reranking is None
     found = read_configuration({"RERANK_BINDING": "jina", "MIN_RERANK_SCORE": "0.5"})
     assert found.reranking == Reranking(style="jina", model="jina-reranker-v2-base-multilingual")
     assert found.engine.query.min_rerank_score == 0.5
+    found = read_configuration({"RERANK_BINDING": "aliyun", "RERANK_BINDING_API_KEY": "k"})
+    assert found.reranking == Reranking(style="aliyun", model="gte-rerank-v2", api_key="k")
     with pytest.raises(InvalidInput, match="RERANK_BINDING"):
-        read_configuration({"RERANK_BINDING": "aliyun"})
+        read_configuration({"RERANK_BINDING": "other"})
 
 
 async def test_what_is_configured_is_what_engines_get() -> None:
@@ -107,6 +194,16 @@ async def test_what_is_configured_is_what_engines_get() -> None:
     given = providers.options("papers", None)
     assert isinstance(given["reranker"], HTTPReranker)
     assert given["settings"].extraction.language == "German"
+    assert "roles" not in given
+    await providers.close()
+    roles = {"EXTRACT_LLM_MODEL": "small", "QUERY_LLM_MODEL": "large"}
+    providers = _Providers(read_configuration(roles, dotenv=parse_dotenv(BASELINE)))
+    made = providers.options("papers", None)["roles"]
+    assert {role: llm.model for role, llm in made.items()} == {
+        "extract": "small",
+        "summarize": "small",
+        "answer": "large",
+    }
     await providers.close()
 
 
@@ -158,8 +255,9 @@ def test_check_shows_the_settings_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text(BASELINE)
-    assert run(["serve", "--check", "--key", "secret-flag"], {"OPENAI_API_KEY": "secret-openai"}) == 0
+    (tmp_path / ".env").write_text(BASELINE.replace("//rerank", "//u:secret-pw@rerank"))
+    environ = {"OPENAI_API_KEY": "secret-openai", "OPENAI_BASE_URL": "http://u:secret-pw@llm.example/v1"}
+    assert run(["serve", "--check", "--key", "secret-flag"], environ) == 0
     told = capsys.readouterr().out
     assert "secret-" not in told
     assert "{bcrypt}" not in told
@@ -167,6 +265,10 @@ def test_check_shows_the_settings_without_secrets(
     assert (shown["host"], shown["server"]["keys"][0]["name"]) == ("0.0.0.0", "--key")
     assert shown["ignored"] == ["LIGHTRAG_KV_STORAGE"]
     assert (shown["reranker"]["model"], shown["reranker"]["api_key"]) == ("rerank-model", "***")
+    assert (shown["llm_server"], shown["reranker"]["base_url"]) == (
+        "http://llm.example/v1",
+        "http://rerank:8000/v1/rerank",
+    )
     assert shown["engine"] == {
         "query": {"top_k": 11, "rerank": False},
         "chunking": {"max_tokens": 600},

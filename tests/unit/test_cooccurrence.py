@@ -201,7 +201,7 @@ def test_neighbours_are_joined_by_the_words_between_them() -> None:
     assert ("Ada Lovelace", "Mary Somerville") not in joined
     assert not any("Paris" in pair for pair in joined)
     said = {relation.description for relation in extraction.relations}
-    assert said == {"“Ada Lovelace was a friend of Charles Babbage, Hertha Ayrton and Mary Somerville.”"}
+    assert said == {"‟Ada Lovelace was a friend of Charles Babbage, Hertha Ayrton and Mary Somerville.”"}
 
 
 def test_the_title_is_joined_to_what_the_sentences_name() -> None:
@@ -215,7 +215,7 @@ def test_the_title_is_joined_to_what_the_sentences_name() -> None:
 def test_a_pair_is_related_once_by_its_first_sentence() -> None:
     extraction = read("Ada met Bob. Later, Bob left Ada. Again Ada met Bob.")
     (relation,) = extraction.relations
-    assert (relation.keywords, relation.description) == (("met",), "“Ada met Bob.”")
+    assert (relation.keywords, relation.description) == (("met",), "‟Ada met Bob.”")
 
 
 def test_a_last_name_stands_for_the_name_but_a_place_in_it_does_not() -> None:
@@ -228,8 +228,8 @@ def test_a_last_name_stands_for_the_name_but_a_place_in_it_does_not() -> None:
 def test_an_entity_is_described_by_where_it_is_first_named() -> None:
     extraction = read("# Engines\n\nAda came. Ada Lovelace wrote programs. Bob slept.")
     said = {mention.name: mention.description for mention in extraction.entities}
-    assert said["Ada Lovelace"] == "“Ada Lovelace wrote programs.”"
-    assert said["Bob"] == "“Bob slept.”"
+    assert said["Ada Lovelace"] == "‟Ada Lovelace wrote programs.”"
+    assert said["Bob"] == "‟Bob slept.”"
     long = read("Ada " + "wrote a program " * 50)
     assert all(len(mention.description) <= 302 for mention in long.entities)
 
@@ -253,8 +253,8 @@ def test_case_is_kept_where_keys_are_exact() -> None:
 
 def test_the_generation_names_the_rules_and_the_bound() -> None:
     context = Context.create(tokenizer=NoTokenizer(), embedder=NoEmbedder())
-    assert CooccurrenceExtractor().generation(context) == "builtin-3"
-    assert CooccurrenceExtractor(7).generation(context) != "builtin-3"
+    assert CooccurrenceExtractor().generation(context) == "builtin-4"
+    assert CooccurrenceExtractor(7).generation(context) != "builtin-4"
 
 
 # ---- laws ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stateless_rag.errors import InvalidInput
 from stateless_rag.stores import graph as graph_module
-from stateless_rag.stores.graph import GraphView
+from stateless_rag.stores.graph import GraphView, reached_by
 
 LARGE = 2**62
 ENTITIES = st.sampled_from([-LARGE, -7, 0, 1, 2, 3, 5, 8, LARGE])
@@ -43,6 +43,15 @@ def check(view: GraphView, relations: Relations) -> None:
     assert list(view.edges(asked)) == asked
     assert view.degrees(asked) == {entity: len(edges_of(relations, entity)) for entity in asked}
     assert view.endpoints([*relations, 404]) == relations
+    for some in (asked, asked[1::2], []):
+        reached = zip(*(column.tolist() for column in view.reached(some)), strict=True)
+        around = {relation: ends for relation, ends in relations.items() if {*ends} & {*some}}
+        degrees = {
+            relation: sum(len(edges_of(relations, end)) for end in ends) for relation, ends in around.items()
+        }
+        assert list(reached) == sorted(degrees.items())
+        slowly = (column.tolist() for column in reached_by(view.edges(some), view.degrees))
+        assert list(zip(*slowly, strict=True)) == sorted(degrees.items())
     ids, left, right = (column.tolist() for column in view.arrays())
     assert ids == sorted(relations)
     assert dict(zip(ids, zip(left, right, strict=True), strict=True)) == relations

@@ -126,6 +126,30 @@ def test_links_after_changes_are_those_of_a_fresh_start(seed: int, looked: float
     now, fresh = workspace.links(), workspace.fresh()
     assert edges_of(now) == edges_of(fresh)
     assert shares_of(now, [1, 2, 3]) == shares_of(fresh, [1, 2, 3])
+    assert strengths(now) == strengths(fresh)
+
+
+def strengths(links: Links) -> dict[int, float]:
+    """The sum of the weights of each node's edges, by its id, of the nodes that have any."""
+    every = np.arange(len(links))
+    edges = links.edges(every)
+    found = links.strengths(every, edges)
+    assert found.tolist() == [edges.weights[edges.owners == node].sum() for node in every]
+    return {id_: sum_ for id_, sum_ in zip(links.ids(every).tolist(), found.tolist(), strict=True) if sum_}
+
+
+def test_a_walk_from_a_new_chunk_that_nothing_is_said_in_ends_there() -> None:
+    ends = (id_array([9]), id_array([1]), id_array([2]))
+    base = LinksBase.of(ends, (id_array([1]), id_array([CHUNK])), id_array([CHUNK]), {})
+    links = Links(base, chunks=id_array([CHUNK + 1]))
+    assert strengths(links) == {1: 2.0, 2: 1.0, CHUNK: 1.0}
+    assert shares_of_nodes(links, [CHUNK + 1]) == {CHUNK + 1: 0.5}
+
+
+def shares_of_nodes(links: Links, nodes: list[int]) -> dict[int, float]:
+    mass = np.zeros(len(links))
+    mass[links.positions(id_array(nodes))] = 1.0
+    return dict(walk(links, mass))
 
 
 TITLES = ("", "Ada Lovelace\n", "Charles Babbage\n")

@@ -1,4 +1,4 @@
-"""What a description quotes is not embedded once more."""
+"""What the built-in extractor quotes is not embedded once more."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from stateless_rag.text import quotation, unquoted
 from stateless_rag.types import Entity, Relation
 from unit.scripted import a_chunk
 
+QUOTED = quotation("Ada wrote it.")
+
 
 @pytest.mark.parametrize(
     ("description", "embedded"),
     [
         ("", ""),
         ("A programmer.", "\nA programmer."),
-        ("“Ada wrote it.”", ""),
-        ("“Ada wrote it.”\nA programmer.\n“She was born in London, and her", "\nA programmer."),
+        (QUOTED, ""),
+        (f"{QUOTED}\nA programmer.\n{quotation('She was born in London')[:-4]}", "\nA programmer."),
+        ("“A lady of numbers.”", "\n“A lady of numbers.”"),
+        (f"“A lady of numbers.”\n{QUOTED}", "\n“A lady of numbers.”"),
         ("“Alien” is a film called “Alien”", "\n“Alien” is a film called “Alien”"),
         ("He said “no”.", "\nHe said “no”."),
         (quotation("She called it “Alien”"), ""),
@@ -45,7 +49,7 @@ def test_quotations_are_left_out(description: str, embedded: str) -> None:
     assert relation_text(context, relation) == f"met\tAda\nBob{embedded}"
 
 
-@given(st.lists(st.tuples(st.booleans(), st.text(st.sampled_from("ab “”"), min_size=1))))
+@given(st.lists(st.tuples(st.booleans(), st.text(st.sampled_from("ab “”‟"), min_size=1))))
 def test_whatever_is_quoted(lines: list[tuple[bool, str]]) -> None:
     text = "\n".join(quotation(line) if quoted else f"a {line}" for quoted, line in lines)
     assert unquoted(text) == "\n".join(f"a {line}" for quoted, line in lines if not quoted)

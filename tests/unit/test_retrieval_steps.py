@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from itertools import pairwise, permutations
+from itertools import chain, pairwise, permutations
 
 import pytest
 from hypothesis import given
@@ -121,6 +121,20 @@ def test_picks_are_bounded_distinct_and_independent_of_how_cosines_are_listed(
     assert picked == pick_chunks(owned, each, dict(reversed(near.items())))
 
 
+@given(ranked, st.integers(0, 6), st.sets(ids))
+def test_picks_by_cosine_are_the_best_of_what_each_item_owns(
+    lists: list[list[int]], each: int, taken: set[int]
+) -> None:
+    near = {chunk: (chunk * 7 % 5) / 5 for one in lists for chunk in one}
+    owned = owned_chunks(lists, taken)
+    most = each * len(owned) // 2
+    if most:
+        best = sorted(chain.from_iterable(owned), key=lambda chunk: (-near[chunk], chunk))
+        assert pick_chunks(lists, each, near, taken) == best[:most]
+    assert taken.isdisjoint(pick_chunks(lists, each, near, taken))
+    assert taken.isdisjoint(pick_chunks(lists, each, {}, taken))
+
+
 def test_by_cosine_half_of_each_per_item() -> None:
     near = {1: 0.1, 2: 0.9, 3: 0.5, 4: 0.5, 5: 0.7}
     assert pick_chunks([[1, 2], [3, 4, 5]], 3, near) == [2, 5, 3]
@@ -181,6 +195,18 @@ def test_a_hub_costs_what_fits_not_what_it_has() -> None:
     assert found.reached == 20_000
     assert snapshot.asked["relations"] == len(found.relations) == 400
     assert next(iter(found.relations)) == relation_row("Hub", "n7")
+
+
+def test_what_is_wanted_also_is_read_once_and_not_expanded() -> None:
+    rows = [relation("A", "B"), relation("A", "C"), relation("D", "E")]
+    snapshot = MemorySnapshot(entities=map(entity, "ABCDE"), relations=rows)
+    facts = [relation_row("D", "E"), relation_row("A", "B"), 12345]
+    found = relations_of(snapshot, [entity_row("A")], 10, facts)
+    assert set(found.relations) == {relation_row("A", "B"), relation_row("A", "C")}
+    assert list(found.also) == [relation_row("D", "E")]
+    assert snapshot.asked["relations"] == 3
+    alone = relations_of(snapshot, [], 10, facts)
+    assert (alone.relations, list(alone.also)) == ({}, facts[:2])
 
 
 def test_a_relation_between_two_seeds_is_found_once() -> None:

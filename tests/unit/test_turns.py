@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from stateless_rag.limits import Limits, Priority
+from stateless_rag.right_of_way import RightOfWay
 from stateless_rag.turns import Turns
 
 
@@ -26,7 +27,7 @@ async def _rounds_of(callers: int, seconds: float) -> list[int]:
 
     async def step(number: int) -> None:
         await together.wait()
-        await turns.take()
+        await turns.take(RightOfWay())
         order.append(number)
         rounds.append(beat[0])
         processor.seconds += seconds
@@ -70,7 +71,7 @@ async def test_one_step_is_made_in_every_round_however_long_others_take() -> Non
             await asyncio.sleep(0)
 
     busy = asyncio.create_task(other())
-    steps = [asyncio.create_task(turns.take()) for _ in range(20)]
+    steps = [asyncio.create_task(turns.take(RightOfWay())) for _ in range(20)]
     for _ in range(60):
         await asyncio.sleep(0)
     assert all(step.done() for step in steps)
@@ -88,7 +89,7 @@ async def test_who_is_asked_without_end_takes_documents_in_too() -> None:
             beat[0] += 1
 
     async def step() -> None:
-        await turns.take()
+        await turns.take(RightOfWay())
         processor.seconds += 0.002
         rounds.append(beat[0])
 
@@ -105,7 +106,7 @@ async def test_a_long_step_after_many_short_ones_ends_its_round() -> None:
     turns = Turns(processor)
 
     async def step(number: int, seconds: float) -> None:
-        await turns.take()
+        await turns.take(RightOfWay())
         processor.seconds += seconds
         order.append(number)
         if seconds:
@@ -125,7 +126,7 @@ async def test_others_run_between_two_long_steps() -> None:
     turns = Turns(processor)
 
     async def step() -> None:
-        await turns.take()
+        await turns.take(RightOfWay())
         seen.append("step")
         processor.seconds += 0.1
 
@@ -142,7 +143,7 @@ async def test_others_run_between_two_long_steps() -> None:
 async def test_a_turn_that_nobody_else_wants_does_not_suspend() -> None:
     turns = Turns()
     for _ in range(2):
-        taking = turns.take()
+        taking = turns.take(RightOfWay())
         with pytest.raises(StopIteration):
             taking.send(None)
         for _ in range(3):
@@ -154,7 +155,7 @@ async def test_who_is_cancelled_while_waiting_leaves_the_turn_to_the_next() -> N
     turns = Turns(processor)
 
     async def step(number: int) -> None:
-        await turns.take()
+        await turns.take(RightOfWay())
         went.append(number)
         processor.seconds += 1.0
 
@@ -173,15 +174,15 @@ def test_a_loop_that_was_closed_in_between_holds_nobody_up() -> None:
     turns = Turns()
 
     async def leave_one_waiting() -> None:
-        await turns.take()
-        asyncio.get_running_loop().create_task(turns.take())
+        await turns.take(RightOfWay())
+        asyncio.get_running_loop().create_task(turns.take(RightOfWay()))
         await asyncio.sleep(0)
 
     with asyncio.Runner() as runner:
         runner.run(leave_one_waiting())  # its end cancels who waits
 
     async def go_on() -> None:
-        await asyncio.wait_for(asyncio.gather(*(turns.take() for _ in range(3))), 60)
+        await asyncio.wait_for(asyncio.gather(*(turns.take(RightOfWay()) for _ in range(3))), 60)
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -192,10 +193,26 @@ def test_a_loop_that_was_closed_in_between_holds_nobody_up() -> None:
 
 async def test_questions_never_wait_for_the_steps_of_an_ingest() -> None:
     limits = Limits()
-    ingesting = [asyncio.create_task(limits.turn(Priority.INGEST)) for _ in range(20)]
+    ingesting = [asyncio.create_task(limits.turn(Priority.INGEST, RightOfWay())) for _ in range(20)]
     await asyncio.sleep(0)
-    asking = limits.turn(Priority.QUERY)
+    asking = limits.turn(Priority.QUERY, RightOfWay())
     with pytest.raises(StopIteration):
         asking.send(None)
     assert not all(task.done() for task in ingesting)
     await asyncio.gather(*ingesting)
+
+
+async def test_no_step_is_begun_while_a_question_has_the_right_of_way() -> None:
+    seconds = [1.0]
+    way, turns, went = RightOfWay(lambda: seconds[0]), Turns(), list[int]()
+
+    async def step(number: int) -> None:
+        await turns.take(way)
+        went.append(number)
+
+    with way.question():
+        tasks = [asyncio.create_task(step(number)) for number in range(5)]
+        await asyncio.sleep(0.02)
+        assert went == []
+    await asyncio.wait_for(asyncio.gather(*tasks), 240)
+    assert went == list(range(5))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from stateless_rag.batching.gather import gather, required_batch_llm
 from stateless_rag.batching.records import TRANSFER, asked, info_of, recover
 from stateless_rag.errors import ProviderError
+from stateless_rag.ingest.source import groups_of, new_tracking_id, require_converter, submit
 from stateless_rag.stores.duckdb.batches import BatchRecord, Held
 
 if TYPE_CHECKING:
     from stateless_rag.context import Context
+    from stateless_rag.ingest import Documents
     from stateless_rag.protocols import BatchLLM, Claim, LLMRequest
     from stateless_rag.stores.duckdb.workspace import DuckWorkspace
     from stateless_rag.types import BatchInfo
@@ -25,10 +28,14 @@ _CLAIMS = 64
 
 
 async def submit_batches(
-    context: Context, workspace: DuckWorkspace, ids: Collection[str] | None
+    context: Context,
+    workspace: DuckWorkspace,
+    ids: Collection[str] | None,
+    documents: Documents | None = None,
 ) -> list[BatchInfo]:
     """Hand over what extracting documents needs: those that are pending or have failed, or those of `ids`.
 
+    `documents` become pending before, each group of them claimed until it is handed over.
     What is with the provider already, or known, is left out. Returns the batches that were made. Raises BudgetExhausted
     if the workspace's budget is used up.
     """
@@ -43,6 +50,10 @@ async def submit_batches(
         }
         sending = _Sending(context, workspace, llm, there)
         try:
+            async with aclosing(_submitted(context, workspace, documents)) as groups:
+                async for claims in groups:
+                    taken.update(claim.sequence for claim in claims)
+                    await sending.take(claims)
             while claims := await workspace.claim(_CLAIMS, ids=ids, failed=True, tried=taken):
                 taken.update(claim.sequence for claim in claims)
                 await sending.take(claims)
@@ -51,6 +62,18 @@ async def submit_batches(
             sending.close()
             await workspace.release(taken)
     return sending.sent
+
+
+async def _submitted(
+    context: Context, workspace: DuckWorkspace, documents: Documents | None
+) -> AsyncGenerator[Sequence[Claim]]:
+    """Make documents pending, and claim them: those that nobody works on already."""
+    name = new_tracking_id()
+    async with aclosing(groups_of(() if documents is None else documents)) as groups:
+        async for group in groups:
+            require_converter(context, group)
+            _, claims = await submit(workspace, group, name, claimed=True)
+            yield claims
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ from stateless_rag.cli.ingest import Skipped, report_costs
 from stateless_rag.cli.options import Exit
 from stateless_rag.cli.output import counted, table
 from stateless_rag.cli.running import Place, placed
-from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -48,7 +47,6 @@ def _submit(
     ] = None,
 ) -> None:
     """Hand over what extracting the documents needs that are pending; what is known is left out."""
-    _require_root(place)
     skipped = Skipped(place.output)
 
     async def work() -> tuple[BatchInfo, ...]:
@@ -56,11 +54,10 @@ def _submit(
         if paths:
             skipped.tell(len(files))
         async with place.engine(create=bool(paths)) as engine:
-            if files:
-                documents = read_documents(files, skipped.skip)
-                async with aclosing(documents):
-                    await engine.submit(documents)
-            return await engine.submit_batch()
+            if not files:
+                return await engine.submit_batch()
+            async with aclosing(read_documents(files, skipped.skip)) as documents:
+                return await engine.submit_batch(documents=documents)
 
     def show(made: Sequence[BatchInfo]) -> None:
         if made:
@@ -77,7 +74,6 @@ def _submit(
 @placed(providers=False)
 def _status(place: Place) -> None:
     """Show the batches as they were when they were last looked at; `batch collect` looks."""
-    _require_root(place)
 
     async def work(engine: Engine) -> list[BatchInfo]:
         return await engine.batches()
@@ -92,7 +88,6 @@ def _collect(
     poll: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between two looks.")] = 60.0,
 ) -> None:
     """Keep the replies of batches that have ended, for `resume`, and delete their files at the provider."""
-    _require_root(place)
 
     async def work(engine: Engine) -> BatchReport:
         return await engine.collect_batches(wait=wait, poll=poll, progress=_Progress(place) if wait else None)
@@ -121,17 +116,11 @@ def _cancel(
     ] = False,
 ) -> None:
     """Ask the provider to stop a batch; `batch collect` keeps what was answered by then."""
-    _require_root(place)
 
     async def work(engine: Engine) -> BatchInfo:
         return await engine.cancel_batch(batch, forget=forget)
 
     place.run_on_engine(work, lambda found: place.output.text(f"Batch {found.id}: {found.status}."))
-
-
-def _require_root(place: Place) -> None:
-    if place.chosen.server is not None:
-        raise InvalidInput("batches are not handed over by way of a server; use --root where it runs")
 
 
 class _Progress:

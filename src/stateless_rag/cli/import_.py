@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stateless_rag.cli.engines import open_engine
+from stateless_rag.cli.engines import open_engine, open_store
 from stateless_rag.cli.options import (
     AsJson,
     Exit,
+    Key,
     Offline,
     Root,
     Server,
     Workspace,
     configuration,
     execute,
-    require_folder,
 )
 from stateless_rag.cli.output import Output, counted
 from stateless_rag.cli.progress import IngestProgress
-from stateless_rag.errors import InvalidInput, InvalidWorkspaceName
+from stateless_rag.client import Server as Remote
+from stateless_rag.errors import InvalidInput, InvalidWorkspaceName, StoreError
 from stateless_rag.interop import find_workspaces, import_lightrag
 from stateless_rag.interop.folders import folder_of
 from stateless_rag.stores.duckdb.names import check_name
@@ -57,15 +59,19 @@ def import_folder(
     ] = False,
     root: Root = None,
     server: Server = None,
+    key: Key = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring in what LightRAG or nano-graphrag has built: documents, chunks, graph and vectors. No LLM is called."""
-    chosen = configuration(context, root, workspace, offline=offline, server=server)
+    chosen = configuration(context, root, workspace, offline=offline, server=server, key=key)
     output = Output(as_json=as_json)
 
     async def command() -> Exit:
-        require_folder(chosen, "import")
+        if overwrite and chosen.server is not None:
+            raise InvalidInput(
+                "a server makes a new workspace of what is imported; --replace is for a folder"
+            )
         if everything:
             targets = _targets(find_workspaces(folder), mapping or (), chosen.workspace)
             for name, (_, target) in targets.items():
@@ -74,6 +80,7 @@ def import_folder(
             raise InvalidInput("--map renames what --all finds; name one workspace with --workspace")
         else:
             targets = {"": (folder_of(folder, None), chosen.workspace)}
+        await _require_new(chosen, [target for _, target in targets.values()])
         reports = {}
         for source, target in targets.values():
             reports[target] = await _one(replace(chosen, workspace=target), source, output, overwrite)
@@ -85,11 +92,41 @@ def import_folder(
         return Exit.SOME_FAILED if lost else Exit.OK
 
     execute(
-        output, command, interrupted="Interrupted. What was imported is kept; the same command does the rest."
+        output,
+        command,
+        interrupted="Interrupted. What was imported is kept; the same command does the rest."
+        if chosen.server is None
+        else "Interrupted. Workspaces that were imported are on the server; import the others again.",
     )
 
 
+async def _require_new(chosen: Configuration, names: Sequence[str]) -> None:
+    """Raise StoreError, before anything is done, where a server has one of the workspaces already."""
+    if chosen.server is None:
+        return
+    async with Remote.open(chosen.server, key=chosen.server_key) as server:
+        if there := sorted(set(names) & set(await server.names())):
+            raise StoreError(
+                f"{server.url} has {', '.join(there)} already, and makes a new workspace of what is imported; name "
+                "another with --workspace (or --map), or drop that one"
+            )
+
+
 async def _one(chosen: Configuration, source: Path, output: Output, overwrite: bool) -> ImportReport:
+    if chosen.server is None:
+        return await _imported(chosen, source, output, overwrite)
+    # A root that is served has an owner: what is imported goes there as a backup of a root that nobody has.
+    with TemporaryDirectory(prefix="stateless-rag-import-") as folder:
+        place, backup = replace(chosen, server=None, root=str(Path(folder) / "root")), Path(folder) / "backup"
+        report = await _imported(place, source, output, overwrite)
+        async with open_store(place, create=False) as store:
+            await store.backup(chosen.workspace, backup)
+        async with Remote.open(chosen.server, key=chosen.server_key) as server:
+            await server.restore(backup, chosen.workspace)
+    return report
+
+
+async def _imported(chosen: Configuration, source: Path, output: Output, overwrite: bool) -> ImportReport:
     progress = IngestProgress(output.err, None, quiet=output.as_json)
     async with open_engine(chosen, create=True, note=output.note, observer=progress) as engine:
         with progress:

@@ -25,7 +25,6 @@ __all__ = [
     "Workspace",
     "configuration",
     "execute",
-    "require_folder",
 ]
 
 
@@ -88,15 +87,6 @@ def configuration(
     if workspace is not None:
         found = replace(found, workspace=workspace)
     return replace(found, api_key=None, base_url=None) if offline else found
-
-
-def require_folder(chosen: Configuration, command: str) -> None:
-    """Raise InvalidInput where a server is named for what works on a folder only."""
-    if chosen.server is not None:
-        raise InvalidInput(
-            f"{command} works on a folder, not on a server; leave out --server (and STATELESS_RAG_SERVER), or name the "
-            "folder with --root"
-        )
 
 
 def execute(

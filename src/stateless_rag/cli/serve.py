@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SWITCH = 0.001  # seconds
 _INSTALL = "the server needs more: pip install 'stateless-rag[server]'"
 
@@ -53,9 +54,11 @@ def serve(
         Path | None, typer.Option(help="A .env file; by default the one in this folder.")
     ] = None,
     allow_open: Annotated[bool, typer.Option(help="Listen for others although nobody needs a key.")] = False,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-    ssl_certfile: Annotated[Path | None, typer.Option(help="For HTTPS.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="For HTTPS.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR [LOG_LEVEL, else INFO].")
+    ] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="For HTTPS [SSL_CERTFILE].")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="For HTTPS [SSL_KEYFILE].")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Show the settings, secrets masked, and end.")
     ] = False,
@@ -74,13 +77,16 @@ def serve(
         found = _configuration(_environ(context), config, env_file, changes, key)
         if offline:
             found = replace(
-                found, llm=_without(found.llm), embedding=_without(found.embedding), reranking=None
+                found, llm=_without(found.llm), embedding=_without(found.embedding), roles={}, reranking=None
             )
+        if ssl_certfile or ssl_keyfile:
+            found = replace(found, tls=(str(ssl_certfile or ""), str(ssl_keyfile or "")))
+        found = replace(found, log_level=(log_level or found.log_level).upper())
         if check:
             _show(found)
             return
         _require_closed(found, allow_open=allow_open)
-        _run(found, log_level, ssl_certfile, ssl_keyfile)
+        _run(found)
     except InvalidInput as error:
         _fail(str(error), Exit.USAGE)
     except (StatelessRagError, OSError) as error:
@@ -146,27 +152,38 @@ def _show(found: ServerConfiguration) -> None:
         "port": found.port,
         "server": masked(found.server),
         "llm": "built-in" if found.llm.offline else found.llm.llm_model,
-        "llm_server": found.llm.base_url,
+        "llm_server": _place(found.llm.base_url),
+        "llms_by_role": {name: role.llm_model for name, role in found.roles.items()},
         "embedder": "built-in" if found.embedding.offline else found.embedding.embed_model,
-        "embedder_server": found.embedding.base_url,
+        "embedder_server": _place(found.embedding.base_url),
         "reranker": masked(found.reranking),
         "engine": changed_settings(found.engine),
+        "https": found.tls is not None,
+        "log_level": found.log_level,
         "ignored": list(found.ignored),
     }
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
-def _run(found: ServerConfiguration, log_level: str, certfile: Path | None, keyfile: Path | None) -> None:
+def _place(url: str | None) -> str | None:
+    """An address without the credentials that it may hold."""
+    from stateless_rag.providers.http import server_of
+
+    return None if url is None else server_of(url)
+
+
+def _run(found: ServerConfiguration) -> None:
     try:
         import uvicorn
     except ImportError as error:
         raise InvalidInput(_INSTALL) from error
-    _log(log_level)
+    _log(found.log_level)
     logger = logging.getLogger("stateless_rag.server")
     for name in found.ignored:
         logger.warning("%s of the .env file means nothing here and is ignored", name)
     if not found.server.protected:
         logger.warning("no keys and no accounts: everybody who reaches %s may do everything", found.host)
+    certificate, key = found.tls or (None, None)
     try:
         app = _app(found)
         config = uvicorn.Config(
@@ -178,8 +195,8 @@ def _run(found: ServerConfiguration, log_level: str, certfile: Path | None, keyf
             lifespan="on",
             server_header=False,
             timeout_graceful_shutdown=max(1, int(found.server.grace)),
-            ssl_certfile=certfile,
-            ssl_keyfile=None if keyfile is None else str(keyfile),
+            ssl_certfile=certificate or None,
+            ssl_keyfile=key or None,
         )
         server = _letting_go(app)(config)
         with _requests_first():
@@ -229,6 +246,7 @@ def _letting_go(app: FastAPI) -> type[uvicorn.Server]:
 
 def _app(found: ServerConfiguration) -> FastAPI:
     from stateless_rag.server import create_app
+    from stateless_rag.server.about import about
 
     providers = _Providers(found)
     return create_app(
@@ -236,15 +254,19 @@ def _app(found: ServerConfiguration) -> FastAPI:
         engine_options=providers.options,
         on_close=providers.close,
         embedders=providers.embedder,
+        about=about(found),
     )
 
 
 class _Providers:
-    """One LLM and one embedder for all workspaces; a workspace keeps the embedder that it was made with."""
+    """The LLMs and the embedder of all workspaces; a workspace keeps the embedder that it was made with."""
 
     def __init__(self, found: ServerConfiguration) -> None:
         self._found = found
         self._llm = llm_for(found.llm)
+        self._roles = {
+            role: made for role, each in found.roles.items() if (made := llm_for(each)) is not None
+        }
         self._embedders: dict[str | None, Any] = {}
         self._models: dict[str, Any] = {}
         self._reranker = _reranker(found.reranking)
@@ -256,6 +278,8 @@ class _Providers:
             note = logging.getLogger("stateless_rag.server").info
             self._embedders[recorded] = embedder_for(chosen, recorded, note)
         given = {"llm": self._llm, "embedder": self._embedders[recorded], "reranker": self._reranker}
+        if self._roles:
+            given["roles"] = self._roles
         if not self._found.llm.offline:
             given["models"] = self._model
         if self._found.engine != Settings():  # else each workspace goes by its own
@@ -275,7 +299,8 @@ class _Providers:
 
     async def close(self) -> None:
         """Close the connections of all of them."""
-        for provider in (self._llm, self._reranker, *self._models.values(), *self._embedders.values()):
+        made = (*self._roles.values(), *self._models.values(), *self._embedders.values())
+        for provider in (self._llm, self._reranker, *made):
             if (close := getattr(provider, "close", None)) is not None:
                 await close()
 
@@ -297,13 +322,13 @@ def _without(configuration: Any) -> Any:
 def _log(level: str) -> None:
     from stateless_rag.server.logs import JsonLines
 
-    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise InvalidInput(f"log level is {level!r}; there are DEBUG, INFO, WARNING and ERROR")
+    if level not in _LEVELS:
+        raise InvalidInput(f"log level is {level[:40]!r}; there are {', '.join(_LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(level)
 
 
 def _fail(told: str, code: Exit) -> None:

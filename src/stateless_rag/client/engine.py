@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from stateless_rag.checks import identifiers
-from stateless_rag.client.curating import RemoteCurating
+from stateless_rag.client.batching import RemoteBatching
 from stateless_rag.client.files import downloaded, local_path
-from stateless_rag.errors import InvalidInput, ServerError
+from stateless_rag.client.sending import lines_of, sent
+from stateless_rag.errors import ServerError
 from stateless_rag.ingest import Documents, groups_of
 from stateless_rag.types import (
     Answer,
@@ -32,8 +33,6 @@ from stateless_rag.types import (
     Explanation,
     ExportFormat,
     ExportReport,
-    FileDocument,
-    GivenDocument,
     InsertReport,
     JsonlReport,
     ReembedReport,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
     from stateless_rag.client.wire import Wire
     from stateless_rag.settings import QueryOptions
-    from stateless_rag.types import Budget, CostsBy, Document, ExportKind, Prices
+    from stateless_rag.types import Budget, CostsBy, ExportKind, Prices
 
 __all__ = ["RemoteEngine"]
 
@@ -59,7 +58,7 @@ Report = TypeVar("Report")
 _PAGE = 1000
 
 
-class RemoteEngine(RemoteCurating):
+class RemoteEngine(RemoteBatching):
     """One workspace of a server, which need not be there; `observer` is told the steps of what is done in it."""
 
     def __init__(
@@ -90,7 +89,7 @@ class RemoteEngine(RemoteCurating):
         reports: list[InsertReport] = []
         async with aclosing(groups_of(documents)) as groups:
             async for group in groups:
-                body = {"documents": list(map(_sent, group)), "budget": _budget(budget)}
+                body = {"documents": list(map(sent, group)), "budget": _budget(budget)}
                 async with aclosing(self._run("/ingest", body)) as told:
                     async for each in told:
                         if isinstance(each, Event):
@@ -235,15 +234,14 @@ class RemoteEngine(RemoteCurating):
     async def estimate(
         self, documents: Documents, *, prices: Prices | None = None, batch: bool = False
     ) -> Estimate:
-        """As `Engine.estimate`. All documents are sent in one request."""
-        sent: list[Any] = []
-        async with aclosing(groups_of(documents)) as groups:
-            async for group in groups:
-                sent += map(_sent, group)
-        if not sent:
-            return Estimate(documents=0, unchanged=0, chunks=0, new_chunks=0, usage={}, embeddings=0)
-        body = {"documents": sent, "prices": _prices(prices), "batch": batch}
-        return await self._wire.post(Estimate, f"{self._at}/estimate", body)
+        """As `Engine.estimate`. All documents are sent in one request, as they come."""
+        table = None if prices is None else json.dumps(_prices(prices))
+        params = _given(prices=table, batch=batch)
+        async with aclosing(lines_of(documents)) as lines:
+            path = f"{self._at}/estimate/lines"
+            return self._wire.value(
+                Estimate, await self._wire.ask("POST", path, content=lines, params=params)
+            )
 
     async def costs(
         self,
@@ -347,17 +345,6 @@ class RemoteEngine(RemoteCurating):
             f"{self._wire.url} broke off before it was done; what it has taken in it goes on with: ask it for the "
             "status of the documents"
         )
-
-
-def _sent(document: Document) -> dict[str, Any]:
-    if isinstance(document, FileDocument | GivenDocument):
-        raise InvalidInput(f"document {document.source!r} is no text; send files to the server's …/uploads")
-    return {
-        "text": document.text,
-        "id": document.id,
-        "source": document.source,
-        "metadata": dict(document.metadata),
-    }
 
 
 def _prices(prices: Prices | None) -> dict[str, Any] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ __all__ = ["Wire", "open_wire"]
 
 Value = TypeVar("Value")
 
+_CREDENTIALS = re.compile("//.*@", re.DOTALL)
 _CONNECT = 10.0  # seconds
 _PIECE = 2**16  # bytes
 _API = "/api/v1"
@@ -79,10 +81,16 @@ class Wire:
                 f"{self.url} answered what this version does not understand ({error}); is it of another version?"
             ) from error
 
-    async def events(self, path: str, body: Any) -> AsyncGenerator[tuple[str, Any]]:
-        """The server-sent events that answer a request, by kind. An event of kind "error" is raised."""
+    async def events(
+        self, path: str, body: Any, *, content: AsyncIterable[bytes] | None = None
+    ) -> AsyncGenerator[tuple[str, Any]]:
+        """The server-sent events that answer a request, by kind; `content` is sent in place of `body`, as it comes.
+
+        An event of kind "error" is raised.
+        """
+        given: dict[str, Any] = {"json": body} if content is None else {"content": content}
         with _mapped(self.url):
-            async with self._answer("POST", path, json=body) as answer:
+            async with self._answer("POST", path, **given) as answer:
                 kind = ""
                 async for line in answer.aiter_lines():
                     if line.startswith("event: "):
@@ -155,7 +163,7 @@ async def open_wire(url: str, key: str | None = None) -> AsyncIterator[Wire]:
 
     There is no bound on the time that an answer takes: what it asks for may take long.
     """
-    checked = _checked(url)
+    checked, credentials = _checked(url)
     headers = {"Accept": "application/json, text/event-stream"}
     if key is not None:
         if not (key.isascii() and key.isprintable() and key.strip()):
@@ -163,18 +171,25 @@ async def open_wire(url: str, key: str | None = None) -> AsyncIterator[Wire]:
         headers["X-API-Key"] = key
     timeout = httpx2.Timeout(None, connect=_CONNECT)
     # The key goes nowhere but to the server that was named: proxies and redirects are not followed.
-    async with httpx2.AsyncClient(timeout=timeout, headers=headers, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        timeout=timeout, headers=headers, trust_env=False, auth=credentials
+    ) as client:
         yield Wire(client, checked)
 
 
-def _checked(url: str) -> str:
+def _checked(url: str) -> tuple[str, tuple[str, str] | None]:
+    """A server's address without the name and the password that it may hold for a proxy, and these."""
+    shown = _CREDENTIALS.sub("//***@", url)
     try:
         parsed = httpx2.URL(url.strip().rstrip("/"))
     except httpx2.InvalidURL as error:
+        if shown != url:  # what is wrong may be told with a part of the password
+            raise InvalidInput(f"the server's address {shown!r} cannot be read") from None
         raise InvalidInput(f"the server's address {url!r} cannot be read: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        raise InvalidInput(f"the server's address is {url!r}; it must be like http://127.0.0.1:9621")
-    return str(parsed).rstrip("/")
+        raise InvalidInput(f"the server's address is {shown!r}; it must be like http://127.0.0.1:9621")
+    credentials = (parsed.username, parsed.password) if parsed.userinfo else None
+    return str(parsed.copy_with(username=None, password=None)).rstrip("/"), credentials
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from stateless_rag.checks import callback, flag, identifier, identifiers, number, optional
 from stateless_rag.engine.core import Core
+from stateless_rag.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from stateless_rag.ingest import Documents
     from stateless_rag.types import BatchInfo, BatchReport
 
 __all__ = ["Batching"]
@@ -17,10 +19,13 @@ __all__ = ["Batching"]
 class Batching(Core):
     """Batches: submit, look, collect, cancel."""
 
-    async def submit_batch(self, ids: Collection[str] | str | None = None) -> tuple[BatchInfo, ...]:
+    async def submit_batch(
+        self, ids: Collection[str] | str | None = None, *, documents: Documents | None = None
+    ) -> tuple[BatchInfo, ...]:
         """Hand over to the provider what extracting pending documents (or those of `ids`) needs, as files of requests.
 
-        `submit` makes documents pending. What is known, or with the provider already, is left out. The LLM must take
+        `submit` makes documents pending; so does this with `documents`, which nobody else works on in between, before
+        it hands over what is pending. What is known, or with the provider already, is left out. The LLM must take
         batches (`BatchLLM`, as `OpenAILLM` does), else InvalidInput is raised. More than one batch is made where the
         provider's bounds ask for it, none if there is nothing to ask. Until the replies are collected, `work` and
         `resume` leave these documents alone unless their ids are given. When the first passes are collected, call it
@@ -33,7 +38,9 @@ class Batching(Core):
 
         self._check()
         wanted = optional("ids", ids, identifiers)
-        return tuple(await submit_batches(await self._allowed(), self._workspace, wanted))
+        if wanted is not None and documents is not None:
+            raise InvalidInput("name pending documents by ids or give new documents, not both")
+        return tuple(await submit_batches(await self._allowed(), self._workspace, wanted, documents))
 
     async def batches(self) -> list[BatchInfo]:
         """All batches that were submitted, oldest first, as they were when they were last looked at."""

@@ -85,6 +85,20 @@ class Costing(Core):
         found = await self._workspace.ledger.batched_costs(wanted, since=begin, until=end)
         return _rows(found, wanted, table)
 
+    async def paid_today(self) -> Mapping[str, Usage]:
+        """What providers were paid today (UTC) in the workspace, by model and by whatever engine.
+
+        Calls that are under way are not in it; those that have come back are, at once.
+        """
+        self._check()
+        spending = self._workspace.spending
+        await spending.load()
+        found: dict[str, Usage] = {}
+        for (model, _), used in spending.spent(today=True).items():
+            if used.calls:
+                found[model] = found.get(model, Usage()) + used
+        return found
+
     async def budget(self) -> BudgetStatus | None:
         """The budget that is kept with the workspace, and how much of it is spent; None if there is none.
 

@@ -123,6 +123,7 @@ async def _open(
 
     owns = not isinstance(store, Store)
     opened = store if isinstance(store, Store) else await Store.open(path("store", store))
+    fit.context = fit.context.derive(way=opened.way)
     if shared_tokenizer:
         fit.context = fit.context.derive(tokenizer=opened.tokenizer)
     workspace = None

@@ -78,6 +78,14 @@ class Looking(Core):
         documents = await self.documents()
         return await asyncio.to_thread(page, documents, listing)
 
+    async def tracked(self, tracking_id: str) -> list[DocumentStatus]:
+        """The documents of a tracking id, by id: where those stand that one insert has brought, and none since.
+
+        As `list_documents` with that tracking id, at a cost that follows their number, not that of all documents.
+        """
+        self._check()
+        return list(await self._workspace.tracked(text("tracking_id", tracking_id)))
+
     async def document_status(self, document_id: str) -> DocumentStatus | None:
         """Where a document stands, None if there is none of that id."""
         self._check()

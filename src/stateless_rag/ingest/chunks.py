@@ -58,6 +58,7 @@ class Chunks:
         documents, rows = await self._workspace.read_basis(look)
 
         def cut(claim: Claim) -> tuple[Work, tuple[Chunk, ...] | InvalidInput | None]:
+            self._context.way.give()
             known = documents.get(claim.document_id)
             work = Work(claim, updates=known is not None)
             if claim.upgrade:
@@ -143,7 +144,7 @@ class Chunks:
             if work.paused is not None:
                 self._done(work)
                 continue
-            await self._context.limits.turn(self._context.priority)
+            await self._context.limits.turn(self._context.priority, self._context.way)
             try:
                 records = records_of(work.claim, piece)
                 work.extractions[piece.id] = (

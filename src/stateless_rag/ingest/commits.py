@@ -19,7 +19,7 @@ from stateless_rag.text import document_digest
 from stateless_rag.types import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from stateless_rag.context import Context
     from stateless_rag.ingest.reports import Reports
@@ -31,6 +31,11 @@ __all__ = ["CANCELLED", "Commits"]
 CANCELLED = "cancelled; resume goes on with it"
 
 _CHARACTERS = 4_000_000  # of the documents that share a commit
+_PAUSE = 0.005  # seconds between two looks for documents that finish close together
+_JOINED = 0.02  # seconds that the first of them waits for others: a commit takes longer
+_APART = 40.0  # times as long as the last commit took lie between two, so that most of the time is not spent on them,
+_APART_AT_MOST = 1.0  # or so many seconds: while a summary is waited for, documents gather anyway
+_ENOUGH = 64  # documents, of which each has only a small part of what a commit costs
 _FAILURES = 2  # documents in a row after which a provider counts as out of reach
 
 
@@ -65,11 +70,13 @@ class Commits:
     async def run(self) -> None:
         """Commit what is ready, group after group, until the end."""
         held: Work | None = None
+        wait_until = 0.0
         while True:
             work = held or await self._ready.get()
             held = None
             group: list[Work] = []
             chunks = characters = 0
+            looks = self._looks(wait_until)
             while work is not None:
                 if work.cancelled or self._workspace.is_cancelled(work.claim.sequence):
                     await self.fail(work, CANCELLED)
@@ -84,13 +91,32 @@ class Commits:
                     group.append(work)
                     chunks += len(work.chunks)
                     characters += work.characters
-                if self._ready.empty() or chunks >= self._settings.commit_chunks:
+                if chunks >= self._settings.commit_chunks:
+                    break
+                if self._ready.empty() and not (group and await self._is_joined(len(group), looks)):
                     break
                 work = self._ready.get_nowait()
             if group:
+                begun = self._context.clock.monotonic()
                 await self._commit(group)
+                took = self._context.clock.monotonic() - begun
+                wait_until = begun + min(_APART * took, _APART_AT_MOST)
             if work is None:
                 return
+
+    def _looks(self, until: float) -> Iterator[int]:
+        """As many as there is time for: one by one, each taken anew where documents come together."""
+        seconds = max(_JOINED, until - self._context.clock.monotonic())
+        return iter(range(round(seconds / _PAUSE)))
+
+    async def _is_joined(self, held: int, looks: Iterator[int]) -> bool:
+        """Look a few times whether another document has finished with the `held` that are about to be committed."""
+        pause = self._context.clock.sleep or asyncio.sleep
+        while held < min(self._room.documents, _ENOUGH) and next(looks, None) is not None:
+            await pause(_PAUSE)
+            if not self._ready.empty():
+                return True
+        return False
 
     async def _commit(self, group: Sequence[Work]) -> None:
         """Commit documents together; those that a provider fails for fail, the others are committed."""

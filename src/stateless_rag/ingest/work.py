@@ -65,6 +65,11 @@ class Room:
         self._documents = 0
         self._characters = 0
 
+    @property
+    def documents(self) -> int:
+        """How many documents are under way."""
+        return self._documents
+
     async def enter(self, claims: Sequence[Claim]) -> int:
         """Wait until there is room for the first of the claims; returns how many were let in."""
         async with self._changed:

@@ -85,6 +85,9 @@ class Links(Protocol):
     def edges(self, positions: Ids, allowed: Allowed | None = None) -> Edges:
         """All edges from some nodes, parallel ones apart; none from -1."""
 
+    def strengths(self, positions: Ids, edges: Edges, allowed: Allowed | None = None) -> Floats:
+        """For some nodes, none of them -1, and all `edges` from them, the sum of the weights of each node's."""
+
     def chunk_counts(self, positions: Ids, allowed: Allowed | None = None) -> Ids:
         """For each node, how many chunks it is linked with."""
 
@@ -152,6 +155,9 @@ class Snapshot(Protocol):
 
     def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
         """For each entity the number of its relations."""
+
+    def reached(self, entity_ids: Sequence[int]) -> tuple[Ids, Ids]:
+        """The relations of some entities, each once, ascending, and for each the sum of its two ends' degrees."""
 
     def entity_chunks(
         self, entity_ids: Sequence[int], limit: int, allowed: Allowed | None = None

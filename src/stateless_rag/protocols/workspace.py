@@ -107,6 +107,9 @@ class Workspace(Protocol):
     async def documents(self) -> Sequence[DocumentStatus]:
         """The status of every document, by id."""
 
+    async def tracked(self, tracking_id: str) -> Sequence[DocumentStatus]:
+        """The status of each document that was submitted last under a tracking id, by id."""
+
     async def statuses(self, ids: Collection[str]) -> Mapping[str, DocumentStatus]:
         """The status of documents, by id."""
 

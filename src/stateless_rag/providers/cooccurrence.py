@@ -2,7 +2,7 @@
 
 What a text names (see `terms`) becomes entities; those that follow each other in a sentence become relations,
 and the title of the text is related to what its sentences name. Descriptions are quotations of those sentences, between
-“ and ”, which are not embedded once more. Pure, deterministic, and fast: it stands in for an LLM when there is none,
+‟ and ”, which are not embedded once more. Pure, deterministic, and fast: it stands in for an LLM when there is none,
 and reads questions for keywords.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CooccurrenceExtractor", "builtin_keywords"]
 
-_GENERATION = "builtin-3"
+_GENERATION = "builtin-4"
 _INLINE_CHARACTERS = 1_500  # about a millisecond, and many may have their turn one after the other
 _PER_SENTENCE = 12
 _DESCRIPTION = 300

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from stateless_rag.errors import StatelessRagError
@@ -18,6 +21,7 @@ __all__ = ["Ranks", "pack_ranks", "read_ranks"]
 _SHA256 = "0aa965009404c24b6107e0c365e1eb3797d166c062b12af3557d702bc75d8737"
 _LONGEST = 128  # bytes of a token
 _COUNTS = f"<{_LONGEST}I"
+_WORD = 8  # bytes of an integer that tokens are searched as
 _ADVICE = "the installation of stateless-rag is damaged; install it again"
 
 
@@ -25,7 +29,7 @@ def pack_ranks(ranks: Mapping[bytes, int]) -> bytes:
     """The packed form: how many tokens there are of 1, 2, … bytes, the tokens, and their ranks.
 
     The tokens are in order of length, then of bytes. Of the ranks there are first all low bytes, then the
-    middle ones, then the high ones: so they compress best.
+    middle ones, then the high ones: so they compress best where the package is.
     """
     tokens = sorted(ranks, key=lambda token: (len(token), token))
     counts = [0] * _LONGEST
@@ -35,22 +39,18 @@ def pack_ranks(ranks: Mapping[bytes, int]) -> bytes:
     return b"".join((struct.pack(_COUNTS, *counts), *tokens, *planes))
 
 
-def read_ranks(compressed: bytes) -> Ranks:
-    """The ranks of o200k_base from the file of the package, which is `pack_ranks` compressed by zlib.
+def read_ranks(packed: bytes) -> Ranks:
+    """The ranks of o200k_base from the file of the package, which is what `pack_ranks` makes: to decompress it would
+    take ten times as long as to read it.
 
     Raises StatelessRagError if it does not hold, byte for byte, what `scripts/build_encoding.py` wrote after it
     had compared the ranks with the sha256 that tiktoken pins for them.
     """
     import hashlib
-    import zlib
 
-    try:
-        packed = zlib.decompress(compressed)
-    except zlib.error as exc:
-        raise StatelessRagError(f"o200k_base.ranks.zz cannot be decompressed ({exc}): {_ADVICE}") from exc
     found = hashlib.sha256(packed).hexdigest()
     if found != _SHA256:
-        raise StatelessRagError(f"o200k_base.ranks.zz has sha256 {found} instead of {_SHA256}: {_ADVICE}")
+        raise StatelessRagError(f"o200k_base.ranks has sha256 {found} instead of {_SHA256}: {_ADVICE}")
     return Ranks(packed)
 
 
@@ -65,16 +65,33 @@ class Ranks:
             self._groups.append((begin, before, count))
             begin, before = begin + size * count, before + count
         self._planes, self._count = begin, before
+        self._words: list[array[int] | None] = [None] * _WORD  # by length, once one of it was looked up
 
     def __len__(self) -> int:
         return self._count
 
     def find(self, token: bytes) -> int | None:
-        """The rank of a token; None if there is no such token. About 2 µs."""
+        """The rank of a token; None if there is no such token. Less than 1 µs up to 8 bytes, else about 2 µs."""
         size, packed = len(token), self._packed
         if not 0 < size <= _LONGEST:
             return None
         begin, before, count = self._groups[size - 1]
+        if size <= _WORD:
+            words = self._words[size - 1] or self._as_words(size)
+            low = bisect_left(words, int.from_bytes(token))
+        else:
+            low = self._place(token)
+        place = begin + low * size
+        if low == count or packed[place : place + size] != token:
+            return None
+        first = self._planes + before + low
+        second = first + self._count
+        return packed[first] | packed[second] << 8 | packed[second + self._count] << 16
+
+    def _place(self, token: bytes) -> int:
+        """How many tokens of its length come before a token."""
+        size, packed = len(token), self._packed
+        begin, _, count = self._groups[size - 1]
         low, high = 0, count
         while low < high:
             middle = (low + high) // 2
@@ -83,12 +100,19 @@ class Ranks:
                 low = middle + 1
             else:
                 high = middle
-        place = begin + low * size
-        if low == count or packed[place : place + size] != token:
-            return None
-        first = self._planes + before + low
-        second = first + self._count
-        return packed[first] | packed[second] << 8 | packed[second + self._count] << 16
+        return low
+
+    def _as_words(self, size: int) -> array[int]:
+        """The tokens of a length as integers in the order of their bytes, which `bisect` searches in C (1 ms)."""
+        begin, _, count = self._groups[size - 1]
+        tokens, octets = self._packed[begin : begin + size * count], bytearray(_WORD * count)
+        for offset in range(size):
+            octets[_WORD - size + offset :: _WORD] = tokens[offset::size]
+        words = array("Q", bytes(octets))
+        if sys.byteorder == "little":
+            words.byteswap()
+        self._words[size - 1] = words
+        return words
 
     def table(self) -> dict[bytes, int]:
         """The rank of each token, as a dict (0.04 s, 20 MB)."""

@@ -1,4 +1,4 @@
-"""Rerankers behind HTTP: Cohere's API, Jina's, that of Text Embeddings Inference, and servers that speak like them."""
+"""Rerankers behind HTTP: the APIs of Cohere, Jina, Alibaba Cloud and Text Embeddings Inference, and their like."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPReranker"]
 
-Style = Literal["cohere", "jina", "tei"]
+Style = Literal["cohere", "jina", "tei", "aliyun"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """How servers of one style are spoken to. `server` is where requests go unless another is named."""
+    """How servers of one style are spoken to. `server` is where requests go unless another is named.
+
+    `nested`: question and texts are the request's `input`, what else is said its `parameters`, the ranks its `output`.
+    """
 
     server: str | None
     max_batch: int
@@ -42,6 +45,8 @@ class _Dialect:
     score: str
     named: bool
     fixed: tuple[tuple[str, bool], ...] = ()
+    path: str = "/rerank"
+    nested: bool = False
 
 
 def _dialect(style: str) -> _Dialect:
@@ -54,18 +59,30 @@ def _dialect(style: str) -> _Dialect:
         return _Dialect(
             "https://api.jina.ai/v1", 1000, "documents", "relevance_score", named=True, fixed=fixed
         )
+    if style == "aliyun":
+        return _Dialect(
+            "https://dashscope.aliyuncs.com/api/v1",
+            500,
+            "documents",
+            "relevance_score",
+            named=True,
+            fixed=(("return_documents", False),),
+            path="/services/rerank/text-rerank/text-rerank",
+            nested=True,
+        )
     return _Dialect("https://api.cohere.com/v2", 1000, "documents", "relevance_score", named=True)
 
 
 class HTTPReranker:
     """A reranking model behind HTTP. Implements the protocol `Reranker`.
 
-    `style` says how the server speaks: "cohere", "jina" (vLLM, LiteLLM and others speak like one of them), or
-    "tei" (Text Embeddings Inference, which serves one model: `model` only names it here). Requests go to
-    `base_url` and `/rerank`, by default to Cohere or Jina themselves, which want an `api_key`; it is never
-    read from the environment. `extra_body` is sent with each request as it is. More than `max_batch` texts are
-    ranked in several requests, one after the other. `http_client_factory` makes the `httpx2.AsyncClient` of
-    each event loop, for proxies and certificates.
+    `style` says how the server speaks: "cohere", "jina" (vLLM, LiteLLM and others speak like one of them),
+    "tei" (Text Embeddings Inference, which serves one model: `model` only names it here), or "aliyun" (Alibaba
+    Cloud's Model Studio). Requests go to `base_url` and the style's path, `/rerank` for most, by default to
+    Cohere, Jina or Alibaba themselves, which want an `api_key`; it is never read from the environment.
+    `extra_body` is sent with each request as it is. More than `max_batch` texts are ranked in several requests,
+    one after the other. `http_client_factory` makes the `httpx2.AsyncClient` of each event loop, for proxies and
+    certificates.
 
     Calls are neither retried nor timed here. Errors: `ProviderRateLimited`, `ProviderUnavailable`,
     `ProviderTimeout`, `ProviderRejected`, `InvalidReply`.
@@ -85,7 +102,9 @@ class HTTPReranker:
     ) -> None:
         self._name = identifier("model", model)
         self._dialect = _dialect(choice("style", style, among=get_args(Style)))
-        self._url = _endpoint(optional("base_url", base_url, text) or self._dialect.server, style)
+        self._url = _endpoint(
+            optional("base_url", base_url, text) or self._dialect.server, style, self._dialect
+        )
         self._where = f"{model} at {server_of(self._url)}"
         if not optional("api_key", api_key, text) and not base_url:
             raise InvalidInput(
@@ -129,15 +148,20 @@ class HTTPReranker:
         if response.status_code != 200:
             raise self._refused(response)
         answer = parse_json(response.content, self._name)
+        if self._dialect.nested:
+            answer = answer.get("output") if isinstance(answer, dict) else None
         scores = _scores(answer, self._dialect.score, len(texts), self._name)
         if len(scores) < top_n:
             raise InvalidReply(f"{self._name} ranked {len(scores)} texts where {top_n} were asked for")
         return scores
 
     def _body(self, query: str, texts: Sequence[str], top_n: int) -> dict[str, Any]:
+        asked = {"query": query, self._dialect.texts: list(texts)}
+        if self._dialect.nested:
+            told = {"top_n": top_n, **dict(self._dialect.fixed)}
+            return {"model": self._name, "input": asked, "parameters": told} | self._extra_body
         body: dict[str, Any] = {"model": self._name, "top_n": top_n} if self._dialect.named else {}
-        body |= {"query": query, self._dialect.texts: list(texts), **dict(self._dialect.fixed)}
-        return body | self._extra_body
+        return body | asked | dict(self._dialect.fixed) | self._extra_body
 
     def _refused(self, response: httpx2.Response) -> ProviderError:
         if 200 <= response.status_code < 300:
@@ -163,14 +187,15 @@ class _Clients(PerLoop[httpx2.AsyncClient]):
         await client.aclose()
 
 
-def _endpoint(base_url: str | None, style: str) -> str:
-    """Where to send requests: `/rerank` below the base, unless that is it already."""
+def _endpoint(base_url: str | None, style: str, dialect: _Dialect) -> str:
+    """Where to send requests: the style's path below the base, unless that ends like it already."""
     if base_url is None:
         raise InvalidInput(f"style {style!r} needs a base_url: there is no server that all could use")
     server_of(base_url)
     parts = urlsplit(base_url)
     path = parts.path.rstrip("/")
-    return parts._replace(path=path if path.endswith("/rerank") else f"{path}/rerank").geturl()
+    _, slash, last = dialect.path.rpartition("/")
+    return parts._replace(path=path if path.endswith(slash + last) else path + dialect.path).geturl()
 
 
 def _scores(answer: object, name: str, count: int, model: str) -> dict[int, float]:

@@ -20,6 +20,7 @@ from stateless_rag.stages.merge import (
     resolver,
 )
 from stateless_rag.stages.summarize import joined
+from stateless_rag.stores.graph import reached_by
 from stateless_rag.stores.ids import id_array, lookup
 from stateless_rag.text import relation_key
 
@@ -239,6 +240,10 @@ class AllowedSnapshot:
     def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
         """Counts relations that an allowed chunk states."""
         return {entity: len(edges) for entity, edges in self.edges(entity_ids).items()}
+
+    def reached(self, entity_ids: Sequence[int]) -> tuple[Ids, Ids]:
+        """Relations that an allowed chunk states, also where they are counted."""
+        return reached_by(self.edges(entity_ids), self.degrees)
 
     def links(self) -> Links:
         """Those of the whole workspace, whose edges are asked for with the `mask`."""

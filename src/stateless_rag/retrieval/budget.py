@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.retrieval.render import passage_frame, reference_line, references_of
+from stateless_rag.retrieval.render import listing, passage_frame
 
 if TYPE_CHECKING:
     from stateless_rag.settings import QueryOptions
@@ -90,12 +90,13 @@ def fit_passages(passages: Sequence[Passage], top_k: int, budget: int, count: Co
     A passage costs its stored tokens and its frame, the first of a document also its line in the references.
     """
     frames = []
-    listed = 0
-    for passage, reference in zip(passages[:top_k], references_of(passages[:top_k]), strict=True):
-        frame = "".join(passage_frame(reference.number, passage.text))
-        if reference.number > listed:
-            frame += reference_line(reference) + "\n"
-            listed = reference.number
+    numbers: dict[str, int] = {}
+    for passage in passages[:top_k]:
+        listed = len(numbers)
+        number = numbers.setdefault(passage.document_id, listed + 1)
+        frame = "".join(passage_frame(number, passage.text))
+        if number > listed:
+            frame += f"{listing(number, passage.source or passage.document_id)}\n"
         frames.append(frame)
     least = budget - sum(passage.tokens + _JOINS for passage in passages[:top_k])
     if sum(len(frame.encode("utf-8", "surrogatepass")) for frame in frames) <= least:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import nsmallest
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,10 +21,13 @@ _TOKENS_PER_RELATION = 20  # hardly a rendered relation has less
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Relations by id, best first, and how many there were before only the best were fetched."""
+    """Relations by id, best first, and how many there were before only the best were fetched; `also` are others that
+    were asked for.
+    """
 
     relations: Mapping[int, Relation]
     reached: int
+    also: Mapping[int, Relation]
 
 
 def most_rows(options: QueryOptions) -> int:
@@ -31,24 +35,24 @@ def most_rows(options: QueryOptions) -> int:
     return max(options.top_k, options.max_relation_tokens // _TOKENS_PER_RELATION)
 
 
-def relations_of(snapshot: Snapshot, entity_ids: Sequence[int], limit: int) -> Expansion:
+def relations_of(
+    snapshot: Snapshot, entity_ids: Sequence[int], limit: int, also: Sequence[int] = ()
+) -> Expansion:
     """The relations of the entities, by (sum of the ends' degrees, weight), highest first, ties by id.
 
     Of an entity with thousands of relations only the `limit` that rank best by degrees alone, which are in
-    memory, are fetched.
+    memory, are fetched; and in one go with them those that are wanted `also`.
     """
-    ends: dict[int, tuple[int, int]] = {}
-    for entity_id, edges in snapshot.edges(entity_ids).items():
-        for relation_id, other in edges:
-            ends[relation_id] = (entity_id, other)
-    if not ends:
-        return Expansion({}, 0)
-    degrees = snapshot.degrees(list(dict.fromkeys(row for pair in ends.values() for row in pair)))
-    sums = {row: degrees.get(one, 0) + degrees.get(other, 0) for row, (one, other) in ends.items()}
-    best = list(sums) if len(sums) <= limit else nsmallest(limit, sums, key=lambda row: (-sums[row], row))
-    rows = snapshot.relations(best)
-    ranked = sorted(rows, key=lambda row: (-sums[row], -rows[row].weight, row))
-    return Expansion({row: rows[row] for row in ranked}, len(ends))
+    if not entity_ids:
+        return Expansion({}, 0, snapshot.relations(also) if also else {})
+    relations, sums = snapshot.reached(entity_ids)
+    best = np.argsort(-sums, kind="stable")[:limit]  # where sums are equal, ids ascend
+    degrees = dict(zip(relations[best].tolist(), sums[best].tolist(), strict=True))
+    rows = snapshot.relations([*degrees, *also])
+    there = [row for row in degrees if row in rows]
+    there.sort(key=lambda row: (-degrees[row], -rows[row].weight, row))
+    others = {row: rows[row] for row in also if row in rows and row not in degrees}
+    return Expansion({row: rows[row] for row in there}, len(relations), others)
 
 
 def ends_of(snapshot: Snapshot, relation_ids: Sequence[int]) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from heapq import nsmallest
 from itertools import chain, zip_longest
 from types import MappingProxyType
 from typing import TypeVar, cast
@@ -23,16 +22,36 @@ def round_robin(*ranked: Iterable[Item]) -> list[Item]:
     >>> round_robin([1, 2, 3], [3, 4])
     [1, 3, 2, 4]
     """
-    nothing = object()
-    turns = chain.from_iterable(zip_longest(*ranked, fillvalue=nothing))
-    return list(dict.fromkeys(cast("Item", item) for item in turns if item is not nothing))
+    found: dict[Item | None, None] = dict.fromkeys(chain.from_iterable(zip_longest(*ranked)))
+    found.pop(None, None)  # what stands for the end of a list
+    return list(cast("dict[Item, None]", found))
+
+
+def pick_chunks(
+    chunks: Sequence[Sequence[int]], each: int, similarities: Mapping[int, float], taken: Collection[int] = ()
+) -> list[int]:
+    """The chunks that stand for some items: by cosine with the question, half of `each` per item all together.
+
+    `chunks` lists what each item (entity or relation, best first) is told of in. Chunks that are `taken` do not
+    count, nor do items that are left without one of their own.
+    """
+    if each < 1:
+        return []
+    seen, owners = set(taken), 0
+    for named in chunks:
+        before = len(seen)
+        seen.update(named)
+        owners += len(seen) > before
+    most, candidates = each * owners // 2, seen.difference(taken)
+    if not most or not similarities.keys() >= candidates:
+        return _counted_out(owned_chunks(chunks, taken), each)
+    return sorted(sorted(candidates), key=similarities.__getitem__, reverse=True)[:most]
 
 
 def owned_chunks(chunks: Sequence[Sequence[int]], taken: Collection[int] = ()) -> list[list[int]]:
     """For each item its own chunks: those that no earlier item names and that are not taken.
 
-    `chunks` lists what each item (entity or relation, best first) is told of in. Items left without a chunk
-    are left out. Within an item, chunks that more items name come first, ties by id.
+    Items left without a chunk are left out. Within an item, chunks that more items name come first, ties by id.
     """
     counts = Counter(chain.from_iterable(chunks))
     seen = set(taken)
@@ -47,17 +66,10 @@ def owned_chunks(chunks: Sequence[Sequence[int]], taken: Collection[int] = ()) -
     return owned
 
 
-def pick_chunks(owned: Sequence[Sequence[int]], each: int, similarities: Mapping[int, float]) -> list[int]:
-    """The chunks that stand for the items: by cosine with the question, half of `each` per item all together.
-
-    Where a chunk has no cosine, or that would be none, they are counted out instead: `each` for the first
-    item, falling to one for the last; what an item has too few chunks for goes to the first that has more.
+def _counted_out(owned: Sequence[Sequence[int]], each: int) -> list[int]:
+    """Where a chunk has no cosine, or half of `each` would be none: `each` for the first item, falling to one for the
+    last; what an item has too few chunks for goes to the first that has more.
     """
-    if each < 1 or not owned:
-        return []
-    most = each * len(owned) // 2
-    if most and similarities.keys() >= (candidates := set(chain.from_iterable(owned))):
-        return nsmallest(most, candidates, key=lambda chunk: (-similarities[chunk], chunk))
     last = len(owned) - 1
     quotas = [round(each - index / last * (each - 1)) if last else each for index in range(len(owned))]
     spare = sum(max(0, quota - len(own)) for quota, own in zip(quotas, owned, strict=True))

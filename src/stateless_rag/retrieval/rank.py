@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.settings import WALK_PARTS
-from stateless_rag.stores.ids import id_array
+from stateless_rag.stores.ids import distinct, id_array, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,20 @@ _SHARPNESS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A passage with what speaks for it; `bridge` is the position of the entity that leads to it, -1 for none."""
+    """A passage with what speaks for it: `shares` of the score, by kind of evidence, the `kinds` in the same order.
+    `bridge` is the position of the entity that leads to it, -1 for none.
+    """
 
     id: int
     score: float
-    parts: Mapping[str, float]
+    kinds: Sequence[str]
+    shares: Sequence[float]
     bridge: int
+
+    @property
+    def parts(self) -> Mapping[str, float]:
+        """The shares by kind, those that are not 0. More passages are ranked than are asked for it."""
+        return MappingProxyType(dict(compress(zip(self.kinds, self.shares, strict=True), self.shares)))
 
 
 def rank(
@@ -68,21 +76,22 @@ def rank(
     idf, has = snapshot.coverage(question, ids.tolist(), snapshot.mask)
     worth = idf / (idf.sum() or 1.0)
     missing = (~has * worth) @ has.T.astype(np.float64)
-    completes = belief[:, None] * shared * missing
+    bridged = belief[:, None] * shared
     columns["title"] = told.titled
     columns["leads"] = (belief[:, None] * leads).max(axis=0)
-    columns["shared"] = (belief[:, None] * shared).max(axis=0)
-    columns["completes"] = 4.0 * completes.max(axis=0)
-    best_first = (belief[:, None] * shared * (0.1 + missing)).argmax(axis=0)
-    parts = {name: (weights[name] * column).round(6) for name, column in columns.items()}
-    scores = np.sum(list(parts.values()), axis=0).round(6)
+    columns["shared"] = bridged.max(axis=0)
+    columns["completes"] = 4.0 * (bridged * missing).max(axis=0)
+    best_first = (bridged * (0.1 + missing)).argmax(axis=0)
+    kinds = tuple(columns)
+    worths = np.array([weights[kind] for kind in kinds])
+    parts = (worths[:, None] * np.array(list(columns.values()))).round(6)
+    scores = parts.sum(axis=0).round(6)
     order = np.lexsort((ids, -scores))
     leading = bridges[best_first, np.arange(len(ids))]
-    shares = np.stack(list(parts.values()), axis=1)[order].tolist()
-    rows = zip(ids[order].tolist(), scores[order].tolist(), shares, leading[order].tolist(), strict=True)
+    rows = (ids, scores, parts.T, leading)
     return [
-        Ranked(id_, score, MappingProxyType(dict(compress(zip(parts, row, strict=True), row))), bridge)
-        for id_, score, row, bridge in rows
+        Ranked(id_, score, kinds, shares, bridge)
+        for id_, score, shares, bridge in zip(*(row[order].tolist() for row in rows), strict=True)
     ]
 
 
@@ -121,20 +130,20 @@ class _Told:
         positions = links.positions(ids)
         known = np.flatnonzero(positions >= 0)
         edges = links.edges(positions[known], snapshot.mask)
-        nodes, columns = np.unique(edges.targets, return_inverse=True)
+        nodes = distinct(edges.targets)
         tells = np.zeros((len(ids), len(nodes)), dtype=np.bool_)
-        tells[known[edges.owners], columns] = True
+        tells[known[edges.owners], nodes.searchsorted(edges.targets)] = True
         spread = np.maximum(links.chunk_counts(nodes, snapshot.mask), 1)
         size = np.log(1.0 + max(1, snapshot.count("chunk")))
-        asked = id_array(found.position for found in named)
+        asked = distinct(id_array(found.position for found in named))
         rarity = np.clip(np.log(1.0 + snapshot.count("chunk") / spread) / size, 0.0, 1.0)
-        rarity[np.isin(nodes, asked)] = 0.0
+        rarity[lookup(asked, nodes) >= 0] = 0.0
         titles = [links.title(id_) for id_ in ids.tolist()]
         title_nodes = links.positions(id_array(0 if title is None else title for title in titles))
         title_nodes[[title is None for title in titles]] = -1
-        at = np.searchsorted(nodes, title_nodes)
+        at = nodes.searchsorted(title_nodes)
         at = np.where((title_nodes >= 0) & (at < len(nodes)), at, -1)
-        return cls(nodes, tells, rarity, at, np.isin(title_nodes, asked).astype(np.float64))
+        return cls(nodes, tells, rarity, at, (lookup(asked, title_nodes) >= 0).astype(np.float64))
 
     def shared(self) -> tuple[Floats, NDArray[np.int64]]:
         """For each pair of chunks how rare the rarest node is that both tell of, and which; 0 and -1 for none."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "context_text",
     "entity_line",
+    "listing",
     "passage_frame",
     "passages_only",
     "reference_line",
@@ -37,7 +38,8 @@ def entity_line(entity: Entity) -> str:
     """One entity as a line of JSON."""
     quoted = encode_basestring
     name, type_, description = quoted(entity.name), quoted(entity.type), quoted(entity.description)
-    return _unfenced(f'{{"entity": {name}, "type": {type_}, "description": {description}}}')
+    line = f'{{"entity": {name}, "type": {type_}, "description": {description}}}'
+    return _unfenced(line) if "```" in line else line
 
 
 def relation_line(relation: Relation) -> str:
@@ -48,14 +50,15 @@ def relation_line(relation: Relation) -> str:
         quoted(relation.target),
         quoted(relation.description),
     )
-    return _unfenced(f'{{"entity1": {source}, "entity2": {target}, "description": {description}}}')
+    line = f'{{"entity1": {source}, "entity2": {target}, "description": {description}}}'
+    return _unfenced(line) if "```" in line else line
 
 
 # The quoting of strings alone takes a third of the time of json.dumps, and this runs for each row of a commit.
 
 
 def _unfenced(line: str) -> str:
-    return line.replace("`", "\\u0060") if "```" in line else line
+    return line.replace("`", "\\u0060")
 
 
 def passage_frame(number: int, text: str) -> tuple[str, str]:
@@ -68,7 +71,12 @@ def passage_frame(number: int, text: str) -> tuple[str, str]:
 
 def reference_line(reference: Reference) -> str:
     """How a document is listed: its number, and its source, or its id if it has none."""
-    return f"[{reference.number}] {_SPACE.sub(' ', reference.source or reference.document_id).strip()}"
+    return listing(reference.number, reference.source or reference.document_id)
+
+
+def listing(number: int, source: str) -> str:
+    """A document's number and its source, in one line."""
+    return f"[{number}] {' '.join(source.split())}"
 
 
 def references_of(passages: Iterable[Passage]) -> tuple[Reference, ...]:
@@ -106,8 +114,8 @@ def context_text(
     """
     parts = [*_summaries(themes)] if any(theme.summary for theme in themes) else []
     if graph:
-        parts += ["-----Entities-----\n\n```json\n", *(f"{line}\n" for line in entities), "```\n\n"]
-        parts += ["-----Relations-----\n\n```json\n", *(f"{line}\n" for line in relations), "```\n\n"]
+        parts += ["-----Entities-----\n\n```json\n", "\n".join((*entities, "```\n\n"))]
+        parts += ["-----Relations-----\n\n```json\n", "\n".join((*relations, "```\n\n"))]
     parts.append("-----Passages-----\n\n")
     for passage, reference in zip(passages, references, strict=False):
         before, after = passage_frame(reference.number, passage.text)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stateless_rag import calls
 from stateless_rag.counting import counting
@@ -76,9 +77,10 @@ def begin(context: Context, options: QueryOptions) -> Context:
 
 def _with_threshold(context: Context, options: QueryOptions) -> QueryOptions:
     """The options with the embedder's own least similarity, if the caller wants no other."""
-    if options.min_similarity is not None:
+    least = getattr(context.embedder, "min_similarity", None)
+    if options.min_similarity is not None or least is None:
         return options
-    return replace(options, min_similarity=getattr(context.embedder, "min_similarity", None))
+    return replace(options, min_similarity=least)
 
 
 async def retrieve(
@@ -107,8 +109,7 @@ async def retrieve(
     laps = _Laps(context.clock.monotonic)
     words, notes = await _keywords(context, question, options, laps)
     context.emit("searching")
-    plan, fallbacks = await _plan(context, question, options, words)
-    plan = replace(plan, expect=expect, floor=floor)
+    plan, fallbacks = await _plan(context, question, options, words, expect=expect, floor=floor)
     notes.extend(fallbacks)
     laps.lap("embed")
     found = await read(lambda snapshot: search(snapshot, plan))
@@ -226,12 +227,15 @@ def _instructions(context: Context, options: QueryOptions) -> str:
 
 
 async def _plan(
-    context: Context, question: str, options: QueryOptions, words: Keywords
+    context: Context, question: str, options: QueryOptions, words: Keywords, **known: Any
 ) -> tuple[Plan, tuple[str, ...]]:
-    """Embed what the mode needs, in one batch; a side without keywords uses the question itself."""
+    """Embed what the mode needs, in one batch; a side without keywords uses the question itself. `known` are other
+    fields of the plan.
+    """
     low = ", ".join(words.low_level) or question if options.mode in ("local", "hybrid") else None
     high = ", ".join(words.high_level) or question if options.mode in ("global", "hybrid") else None
-    plan = Plan(
+    plan = partial(
+        Plan,
         question=question,
         options=options,
         prompt=_instructions(context, options),
@@ -241,6 +245,7 @@ async def _plan(
         folds=Folds() if options.metadata_filter is None else Folds.of(context),
         walk=context.settings.walk,
         communities=context.settings.communities,
+        **known,
     )
     texts = list(dict.fromkeys(text for text in (question, low, high) if text is not None))
     try:
@@ -249,10 +254,9 @@ async def _plan(
     except ProviderError as error:
         if options.on_provider_error == "raise":
             raise
-        return replace(plan, lexical=True), (f"search: words instead of vectors ({_reason(error)})",)
+        return plan(lexical=True), (f"search: words instead of vectors ({_reason(error)})",)
     vectors = dict(zip(texts, rows, strict=True))
-    return replace(
-        plan,
+    return plan(
         vector=vectors[question],
         low=None if low is None else vectors[low],
         high=None if high is None else vectors[high],

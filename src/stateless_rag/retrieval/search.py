@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stateless_rag.retrieval.allowed import allowed_part
 from stateless_rag.retrieval.budget import fit_lines, graph_budgets, room
 from stateless_rag.retrieval.expand import Expansion, ends_of, most_rows, relations_of
-from stateless_rag.retrieval.fuse import owned_chunks, pick_chunks, placed, round_robin, trails
+from stateless_rag.retrieval.fuse import pick_chunks, placed, round_robin, trails
 from stateless_rag.retrieval.lost import expected
 from stateless_rag.retrieval.plan import Plan
 from stateless_rag.retrieval.render import entity_line, relation_line
@@ -96,22 +96,21 @@ def search(snapshot: Snapshot, plan: Plan) -> Found:
     if plan.options.mode == "themes":  # whatever the question, the corpus is what it is about
         about = themed(snapshot, plan)
         seeds = _Seeds(about.entities, about.facts, about.chunks)
-        found = _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), about)
+        found = _found(whole, snapshot, plan, left, seeds, about)
         counts = {**found.counts, "communities": about.communities, "themes": len(about.evidence)}
         return replace(found, counts=counts, evidence=tuple(about.evidence))
     if plan.floor is not None and unrelated(snapshot, plan.question, plan.vector, plan.floor):
-        nothing = _found(whole, snapshot, plan, left, _Seeds(), Expansion({}, 0))
+        nothing = _found(whole, snapshot, plan, left, _Seeds())
         return replace(nothing, unrelated=True)
     if plan.options.mode in WALKING:
         walk = walked(snapshot, plan)
         seeds = _Seeds(walk.entities, walk.facts, walk.chunks)
-        return _found(whole, snapshot, plan, left, seeds, Expansion({}, 0), walk)
+        return _found(whole, snapshot, plan, left, seeds, walk)
     seeds = _seeds(snapshot, plan)
     if snapshot.mask is not None:
         facts = [hit.id for hit in seeds.relations]
         snapshot.expect([*(hit.id for hit in seeds.entities), *ends_of(snapshot, facts)], facts)
-    expansion = relations_of(snapshot, [hit.id for hit in seeds.entities], most_rows(plan.options))
-    return _found(whole, snapshot, plan, left, seeds, expansion)
+    return _found(whole, snapshot, plan, left, seeds)
 
 
 def _found(
@@ -120,10 +119,12 @@ def _found(
     plan: Plan,
     left: int,
     seeds: _Seeds,
-    expansion: Expansion,
     walk: Walked | Themed | None = None,
 ) -> Found:
-    """What the seeds lead to; passages are those of the walk if there was one."""
+    """What the seeds lead to; passages are those of the walk if there was one, and entities are not expanded then."""
+    facts = [hit.id for hit in seeds.relations]
+    expanded = [] if walk is not None else [hit.id for hit in seeds.entities]
+    expansion = relations_of(snapshot, expanded, most_rows(plan.options), facts)
     graph = _graph(snapshot, plan, left, seeds, expansion)
     if walk is None:
         passages, order = _passages(snapshot, plan, seeds, graph)
@@ -167,7 +168,7 @@ def _found(
 
 def _graph(snapshot: Snapshot, plan: Plan, left: int, seeds: _Seeds, expansion: Expansion) -> _Graph:
     """Entities and relations that seeds and expansion lead to, and the longest prefixes that fit their budgets."""
-    relations = _relations(snapshot, seeds, expansion)
+    relations = _relations(seeds, expansion)
     ends = ends_of(snapshot, [hit.id for hit in seeds.relations])
     entities = snapshot.entities(round_robin((hit.id for hit in seeds.entities), ends))
     for_entities, for_relations = graph_budgets(left, plan.options)
@@ -206,12 +207,10 @@ def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
     )
 
 
-def _relations(snapshot: Snapshot, seeds: _Seeds, expansion: Expansion) -> dict[int, Relation]:
+def _relations(seeds: _Seeds, expansion: Expansion) -> dict[int, Relation]:
     """Expanded and seed relations in turn."""
-    rows = expansion.relations
-    missing = snapshot.relations([hit.id for hit in seeds.relations if hit.id not in rows])
-    both = {**rows, **missing}
-    order = round_robin(rows, (hit.id for hit in seeds.relations))
+    both = {**expansion.relations, **expansion.also}
+    order = round_robin(expansion.relations, (hit.id for hit in seeds.relations))
     return {row: both[row] for row in order if row in both}
 
 
@@ -225,20 +224,25 @@ def _passages(
         chunks = list(dict.fromkeys(chain.from_iterable((*told.values(), *stated.values()))))
         cosines = snapshot.similarities("chunk", plan.vector, chunks)
     each = plan.options.related_chunks
-    by_entity = pick_chunks(owned_chunks(list(told.values())), each, cosines)
-    by_relation = pick_chunks(owned_chunks(list(stated.values()), by_entity), each, cosines)
+    by_entity = pick_chunks(list(told.values()), each, cosines)
+    by_relation = pick_chunks(list(stated.values()), each, cosines, by_entity)
     order = round_robin([hit.id for hit in seeds.chunks], by_entity, by_relation)
     best = order[: plan.candidates]
+    shown = set(best)
     found_by = trails(
         best,
         ("words" if plan.lexical else "vector", {hit.id for hit in seeds.chunks}),
-        [(graph.entities[row].name, chunks) for row, chunks in told.items()],
-        [(relation_name(graph.relations[row]), chunks) for row, chunks in stated.items()],
+        [(graph.entities[row].name, chunks) for row, chunks in told.items() if not shown.isdisjoint(chunks)],
+        [
+            (relation_name(graph.relations[row]), chunks)
+            for row, chunks in stated.items()
+            if not shown.isdisjoint(chunks)
+        ],
     )
     rows = snapshot.passages(best)
-    near = {} if plan.lexical else {**cosines, **{hit.id: hit.score for hit in seeds.chunks}}
+    direct = {} if plan.lexical else {hit.id: hit.score for hit in seeds.chunks}
     passages = {
-        row: placed(passage, rank, near.get(row), found_by[row])
+        row: placed(passage, rank, direct.get(row, cosines.get(row)), found_by[row])
         for rank, (row, passage) in enumerate(rows.items(), start=1)
     }
     return passages, order

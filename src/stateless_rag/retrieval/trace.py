@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from stateless_rag.types import Seed, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from stateless_rag.protocols import Hit, Snapshot
     from stateless_rag.types import Entity, Passage, Relation
@@ -56,31 +56,38 @@ def traced(whole: Snapshot, snapshot: Snapshot, ranks: Ranks) -> Trace:
         entities=tuple(ranks.entities.values()),
         relations=tuple(ranks.relations.values()),
         candidates=tuple(ranks.passages.values()),
-        entity_chunks=_Speaking({ranks.entities[row].key: rows for row, rows in ranks.told.items()}, chunks),
-        relation_chunks=_Speaking(
-            {_pair(ranks.relations[row]): rows for row, rows in ranks.stated.items()}, chunks
-        ),
+        entity_chunks=_Speaking(lambda row: ranks.entities[row].key, ranks.told, chunks),
+        relation_chunks=_Speaking(lambda row: _pair(ranks.relations[row]), ranks.stated, chunks),
     )
 
 
 class _Speaking(Mapping[Key, tuple[str, ...]]):
     """Those of the passages that speak of something, by its key: found when they are asked for, which is seldom.
 
-    `rows` are the chunks that do, `names` the passages by their rows.
+    `told` are the chunks that do, by the row of what they speak of, `names` the passages by their rows.
     """
 
-    def __init__(self, rows: Mapping[Key, Sequence[int]], names: Mapping[int, str]) -> None:
-        self._rows: Mapping[Key, Sequence[int]] = rows
+    def __init__(
+        self, key_of: Callable[[int], Key], told: Mapping[int, Sequence[int]], names: Mapping[int, str]
+    ) -> None:
+        self._key_of = key_of
+        self._told = told
         self._names = names
+        self._keys: Mapping[Key, int] | None = None
+
+    def _rows(self) -> Mapping[Key, int]:
+        if self._keys is None:
+            self._keys = {self._key_of(row): row for row in self._told}
+        return self._keys
 
     def __getitem__(self, key: Key) -> tuple[str, ...]:
-        return _among(self._names, self._rows[key])
+        return _among(self._names, self._told[self._rows()[key]])
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._rows)
+        return iter(self._rows())
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows())
 
     def __repr__(self) -> str:
         return repr(dict(self))

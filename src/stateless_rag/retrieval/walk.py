@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.stores.ids import distinct, id_array
-from stateless_rag.stores.links import TITLE_WEIGHT
+from stateless_rag.stores.links import TITLE_WEIGHT, strengths_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,12 +91,13 @@ def walk(
         left[active] = 0.0
         ended[active] += (1.0 - damping) * moved
         edges = links.edges(active, allowed)
-        weights = edges.weights
         if titles != TITLE_WEIGHT:
-            weights = np.where(weights == TITLE_WEIGHT, titles, weights)
-        strength = np.bincount(edges.owners, weights, len(active))
-        step = damping * (moved / np.where(strength > 0, strength, 1.0))[edges.owners] * weights
-        np.add.at(left, edges.targets, step)
+            weights = np.where(edges.weights == TITLE_WEIGHT, titles, edges.weights)
+            strength = strengths_of(edges, weights, len(active))
+        else:
+            weights, strength = edges.weights, links.strengths(active, edges, allowed)
+        share = damping * (moved / np.where(strength > 0, strength, 1.0))
+        np.add.at(left, edges.targets, share[edges.owners] * weights)
         active = _with_enough(left, edges.targets)
     ended += (1.0 - damping) * left
     reached = np.flatnonzero(ended > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stateless_rag.context import Clock
@@ -48,13 +49,15 @@ def create_app(
     clock: Clock | None = None,
     on_close: Callable[[], Awaitable[None]] | None = None,
     embedders: Embedders | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> FastAPI:
     """An ASGI application that serves the workspaces of a root folder. Nothing is opened before it starts.
 
     `engine_options(name, embedder)` gives the keyword arguments of `Engine.open` for a workspace: its providers,
     settings and prompts; `embedder` names the one that the workspace is known to be made with, or is None. Without
     it the built-in parts work. `embedders(name)` gives the embedder of a name, for workspaces that are to be changed to
-    it; without it there is "hashing", the built-in one. `on_close` is awaited when all is closed: to close those
+    it; without it there is "hashing", the built-in one. `about` is what `/health` tells of the providers, to who may
+    know, as `configuration`. `on_close` is awaited when all is closed: to close those
     providers. May be called many times in a process; each application has its own of everything, and must have a root
     of its own.
     """
@@ -67,7 +70,7 @@ def create_app(
         @asynccontextmanager
         async def running() -> AsyncGenerator[None]:
             async with open_service(
-                settings, metrics, options, store_settings, clock or Clock(), named
+                settings, metrics, options, store_settings, clock or Clock(), named, about
             ) as service:
                 app.state.service = service
                 yield
@@ -81,8 +84,8 @@ def create_app(
         description=settings.description,
         version=__version__,
         root_path_in_servers=False,
-        docs_url="/docs" if settings.docs else None,
-        redoc_url="/redoc" if settings.docs else None,
+        docs_url=None,  # FastAPI's own pages run scripts from elsewhere: see `routes.api_page`
+        redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         lifespan=lifespan,
         middleware=_middleware(settings, metrics),

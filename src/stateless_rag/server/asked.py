@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Header, Path, Request, Security
+from fastapi import Depends, Header, Path, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from stateless_rag.errors import WorkspaceNotFound
@@ -18,12 +19,14 @@ from stateless_rag.server.workspace_of import HEADERS, named_in_path, one_worksp
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
     from stateless_rag.server.settings import Access
+    from stateless_rag.types import Usage
 
 __all__ = [
     "AdminProject",
     "Administering",
     "Asked",
     "Chatting",
+    "CheckedRoute",
     "Named",
     "ReadProject",
     "Reading",
@@ -35,6 +38,7 @@ __all__ = [
 
 _ABOUT = "The workspace; without one, the default."
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
+_ACCESS = "stateless_rag_access"
 
 # Read from the request itself, where they may come more than once; declared here for the API's description.
 _Lightrag = Annotated[str | None, Header(alias="LIGHTRAG-WORKSPACE", description=_ABOUT)]
@@ -45,11 +49,17 @@ _Bearer = Annotated[object, Security(HTTPBearer(auto_error=False))]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: who asks, and of which workspace."""
+    """One request: who asks, and of which workspace. `facts` are what its line in the log will tell."""
 
     service: Service
     principal: Principal
     workspace: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, usage: Mapping[str, Usage]) -> None:
+        """Have the request's line in the log tell what was paid."""
+        tokens = sum(used.tokens for used in usage.values())
+        self.facts["tokens"] = self.facts.get("tokens", 0) + tokens
 
     @asynccontextmanager
     async def engine(self) -> AsyncIterator[Engine]:
@@ -78,6 +88,13 @@ class Asked:
         async with self.service.leases.lease(self.workspace, create=create) as engine:
             yield engine
 
+    async def within_tokens(self) -> None:
+        """Raise Refused (429) if the workspace has spent its tokens of today."""
+        if self.service.quotas.bounds_tokens:
+            async with self.engine_or_none() as engine:
+                if engine is not None:  # else nothing was paid there
+                    await self.service.quotas.tokens(engine)
+
     def of(self, workspace: str, access: Access = "read") -> Asked:
         """The same, of another workspace. Raises Refused if that is not theirs."""
         self.principal.require(workspace, access)
@@ -85,8 +102,9 @@ class Asked:
 
     def entered(self, request: Request, workspace: str, access: Access = "read") -> Asked:
         """The request is for a workspace: it counts there, and its line in the log says so. Raises Refused."""
-        asked = self.of(workspace, access)
-        request.scope["stateless_rag.facts"] = {"workspace": workspace, "principal": self.principal.name}
+        facts: dict[str, Any] = {"workspace": workspace, "principal": self.principal.name}
+        asked = replace(self.of(workspace, access), facts=facts)
+        request.scope["stateless_rag.facts"] = facts
         self.service.quotas.request(workspace)
         return asked
 
@@ -106,12 +124,40 @@ def _headers(request: Request) -> list[str]:
     return [value for header in HEADERS for value in request.headers.getlist(header)]
 
 
-def _asked(request: Request, access: Access, *, by_model: bool = False) -> Asked:
+class CheckedRoute(APIRoute):
+    """A route that refuses who may not do what it does before it reads the body of the request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request."""
+        answer = super().get_route_handler()
+        required = [getattr(each.call, _ACCESS) for each in self.dependant.dependencies if _tells(each.call)]
+
+        async def checked(request: Request) -> Response:
+            for access, by_model in required:
+                asked = _of(request)
+                if by_model and not is_named(request):
+                    asked.principal.require_access(access)
+                else:
+                    asked.principal.require(asked.workspace, access)
+            return await answer(request)
+
+        return checked
+
+
+def _tells(call: Any) -> bool:
+    return hasattr(call, _ACCESS)
+
+
+def _of(request: Request) -> Asked:
     service = service_of(request)
-    principal = service.auth.principal(request)
     said = [*named_in_path(request.scope), *_headers(request)]
-    workspace = one_workspace(said, service.settings.default_workspace)
-    asked = Asked(service, principal, workspace)
+    principal = service.auth.principal(request)
+    return Asked(service, principal, one_workspace(said, service.settings.default_workspace))
+
+
+def _asked(request: Request, access: Access, *, by_model: bool = False) -> Asked:
+    asked = _of(request)
+    service, principal, workspace = asked.service, asked.principal, asked.workspace
     if by_model and not is_named(request):
         principal.require_access(access)
         request.scope["stateless_rag.facts"] = {"principal": principal.name}
@@ -138,7 +184,7 @@ def _of_request(access: Access, *, by_model: bool = False) -> Callable[..., Awai
     ) -> Asked:
         return _asked(request, access, by_model=by_model)
 
-    return found
+    return _telling(found, access, by_model=by_model)
 
 
 def _of_project(access: Access) -> Callable[..., Awaitable[Asked]]:
@@ -152,6 +198,14 @@ def _of_project(access: Access) -> Callable[..., Awaitable[Asked]]:
     ) -> Asked:
         return _asked(request, access)
 
+    return _telling(found, access, by_model=False)
+
+
+def _telling(
+    found: Callable[..., Awaitable[Asked]], access: Access, *, by_model: bool
+) -> Callable[..., Awaitable[Asked]]:
+    """A dependency that tells `CheckedRoute` what it will ask for."""
+    setattr(found, _ACCESS, (access, by_model))
     return found
 
 

@@ -67,6 +67,8 @@ async def ask(asked: Asked, question: str, options: Mapping[str, Any]) -> AsyncG
         pump = asyncio.create_task(_pump(engine, question, options, queue))
         try:
             while (told := await queue.get()) is not None:
+                if isinstance(told, Answer):
+                    asked.note(told.usage)
                 yield told
         finally:
             pump.cancel()

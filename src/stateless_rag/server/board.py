@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from stateless_rag.types import Answer, Event, InsertReport
+from stateless_rag.types import Event
 
 if TYPE_CHECKING:
     from stateless_rag.protocols import Observer
@@ -37,7 +37,6 @@ class Job:
     documents: int = 0
     settled: int = 0
     cancelled: bool = False
-    tokens: Counter[str] = field(default_factory=Counter)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
 
 
@@ -63,7 +62,7 @@ class Board:
         """A job begins, or gets more to do."""
         job = self.job(workspace)
         if job.started is None:
-            self._jobs[workspace] = job = Job(started=self._wall(), tokens=job.tokens)
+            self._jobs[workspace] = job = Job(started=self._wall())
         job.documents += documents
         self.say(workspace, message)
 
@@ -99,10 +98,6 @@ class Board:
                 _put(queue, Event(kind=CLOSING, workspace=workspace))
 
     def _keep(self, workspace: str, event: Event) -> None:
-        if isinstance(event.report, InsertReport | Answer):
-            day = f"{datetime.fromtimestamp(self._wall(), UTC):%Y-%m-%d}"
-            spent = sum(used.tokens for used in event.report.usage.values())
-            self.job(workspace).tokens[day] += spent
         if event.kind not in _STEPS:
             return
         if event.kind in ("committed", "failed"):

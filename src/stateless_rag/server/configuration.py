@@ -15,36 +15,21 @@ from types import MappingProxyType
 from typing import Any
 
 from stateless_rag.errors import InvalidInput
+from stateless_rag.providers.http import server_of
+from stateless_rag.server.engine_settings import ENGINE_NAMES, engine_settings
+from stateless_rag.server.provider_settings import is_provider_name, reached
 from stateless_rag.server.reranking import RERANK_NAMES, Reranking, reranking_of
 from stateless_rag.server.settings import Account, ApiKey, Quota, ServerSettings
-from stateless_rag.settings import (
-    ChunkSettings,
-    Configuration,
-    ExtractSettings,
-    QueryOptions,
-    Settings,
-    from_env,
-)
+from stateless_rag.server.values import flag_of, number_of, said
+from stateless_rag.settings import Configuration, Settings
 
 __all__ = ["ServerConfiguration", "changed_settings", "masked", "read_configuration"]
 
 _OURS = "STATELESS_RAG_SERVER_"
-_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
+_TLS = ("SSL", "SSL_CERTFILE", "SSL_KEYFILE")
 _NO_VALUE = frozenset({"", "none", "null"})
 _SECRET = ("key", "password", "secret")
-_RUN = frozenset({"HOST", "PORT"})
-_OPENAI = frozenset({"openai", "openai-ollama", "lollms"})
-_CLI = frozenset(
-    {
-        "OPENAI_API_KEY",
-        "OPENAI_BASE_URL",
-        "STATELESS_RAG_LLM_MODEL",
-        "STATELESS_RAG_EMBED_MODEL",
-        "STATELESS_RAG_LLM_CALLS",
-        "STATELESS_RAG_ROOT",
-        "STATELESS_RAG_WORKSPACE",
-    }
-)
+_RUN = frozenset({"HOST", "PORT", "LOG_LEVEL", *_TLS})
 # What LightRAG's server calls the fields of ServerSettings.
 _THEIRS = MappingProxyType(
     {
@@ -85,46 +70,24 @@ _SPECIAL = frozenset(
         "OLLAMA_EMULATING_MODEL_TAG",
     }
 )
-_PROVIDERS = frozenset(
-    {
-        "LLM_BINDING",
-        "LLM_MODEL",
-        "LLM_BINDING_HOST",
-        "LLM_BINDING_API_KEY",
-        "EMBEDDING_BINDING",
-        "EMBEDDING_MODEL",
-        "EMBEDDING_BINDING_HOST",
-        "EMBEDDING_BINDING_API_KEY",
-    }
-)
-_QUERY = MappingProxyType(
-    {
-        "TOP_K": "top_k",
-        "CHUNK_TOP_K": "chunk_top_k",
-        "MAX_ENTITY_TOKENS": "max_entity_tokens",
-        "MAX_RELATION_TOKENS": "max_relation_tokens",
-        "MAX_TOTAL_TOKENS": "max_total_tokens",
-        "RELATED_CHUNK_NUMBER": "related_chunks",
-        "COSINE_THRESHOLD": "min_similarity",
-    }
-)
-_RERANKED = frozenset({"RERANK_BY_DEFAULT", "MIN_RERANK_SCORE"})
-_CHUNKS = MappingProxyType({"CHUNK_SIZE": "max_tokens", "CHUNK_OVERLAP_SIZE": "overlap_tokens"})
-_EXTRACTION = frozenset({"SUMMARY_LANGUAGE", "MAX_GLEANING"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfiguration:
     """All that a server is run with. `ignored` are names of the `.env` file that mean nothing here.
 
-    `llm` says how the LLM is reached, `embedding` how the embedder is, `reranking` how a reranker, if there is one.
+    `llm` says how the LLM is reached, `roles` how others are for some of its work, `embedding` how the embedder is,
+    `reranking` how a reranker, if there is one. `tls` are the files of a certificate and its key, for HTTPS.
     """
 
     server: ServerSettings
     engine: Settings
     llm: Configuration
     embedding: Configuration
+    roles: Mapping[str, Configuration] = field(default_factory=lambda: MappingProxyType({}))
     reranking: Reranking | None = None
+    tls: tuple[str, str] | None = None
+    log_level: str = "INFO"
     host: str = "127.0.0.1"
     port: int = 9621
     ignored: tuple[str, ...] = field(default=())
@@ -146,28 +109,44 @@ def read_configuration(
     given: dict[str, Any] = {**_config(config), **_server(names), **changes}
     place: dict[str, Any] = {name: given.pop(name) for name in ("host", "port") if name in given}
     if "PORT" in names and "port" not in changes:
-        place["port"] = _parsed("PORT", names["PORT"], int)
+        place["port"] = number_of("PORT", names["PORT"], int)
     if names.get("HOST", "").strip() and "host" not in changes:
         place["host"] = names["HOST"].strip()
     if not isinstance(place.get("port", 0), int) or not 0 <= place.get("port", 0) < 65_536:
         raise InvalidInput(f"port is {place['port']!r}; it must be a number below 65536")
-    llm, embedding = _providers(names)
-    server = ServerSettings(**given)
+    found = reached(names)
     return ServerConfiguration(
-        server=server,
-        engine=_engine(names),
-        llm=llm,
-        embedding=embedding,
+        server=ServerSettings(**given),
+        engine=engine_settings(names),
+        llm=found.llm,
+        embedding=found.embedding,
+        roles=found.roles,
         reranking=reranking_of(names),
+        tls=_tls(names),
+        log_level=said(names, "LOG_LEVEL").upper() or "INFO",
         ignored=tuple(sorted(name for name in dotenv if not _is_known(name))),
         **place,
     )
+
+
+def _tls(names: Mapping[str, str]) -> tuple[str, str] | None:
+    certificate, key = said(names, "SSL_CERTFILE"), said(names, "SSL_KEYFILE")
+    wanted = said(names, "SSL")
+    if not wanted or not flag_of("SSL", wanted):
+        return None
+    if not (certificate and key):
+        raise InvalidInput(
+            "SSL is set, so SSL_CERTFILE and SSL_KEYFILE must name the files of the certificate"
+        )
+    return certificate, key
 
 
 def masked(value: Any, name: str = "") -> Any:
     """A setting as it may be shown: secrets as stars."""
     if any(part in name for part in _SECRET) and isinstance(value, str):
         return "***"
+    if name == "base_url" and isinstance(value, str):
+        return server_of(value)
     if isinstance(value, tuple | list):
         return [masked(item, name if not hasattr(item, "__dataclass_fields__") else "") for item in value]
     if hasattr(value, "__dataclass_fields__"):
@@ -223,7 +202,7 @@ def _special(names: Mapping[str, str], given: dict[str, Any]) -> None:
     if accounts := names.get("AUTH_ACCOUNTS", "").strip():
         given["accounts"] = tuple(_account(each) for each in accounts.split(","))
     if size := names.get("MAX_REQUEST_BODY_BYTES", "").strip():
-        most = _parsed("MAX_REQUEST_BODY_BYTES", size, int)
+        most = number_of("MAX_REQUEST_BODY_BYTES", size, int)
         given |= {"max_body": most, "max_text_body": most}
         if not most:
             given |= {"max_graph_body": 0, "max_upload": 0}
@@ -246,27 +225,14 @@ def _value(name: str, field_: str, value: str) -> Any:
     if field_ in ("max_memory", "max_idle", "max_upload") and value.lower() in _NO_VALUE:
         return 0 if field_ == "max_upload" else None
     if isinstance(default, bool):
-        return _flag(name, value)
+        return flag_of(name, value)
     if isinstance(default, int) or field_ == "max_memory":
-        return _parsed(name, value, int)
+        return number_of(name, value, int)
     if isinstance(default, float) or field_ == "max_idle":
-        return _parsed(name, value, float)
+        return number_of(name, value, float)
     if isinstance(default, tuple):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value or (None if default is None else value)
-
-
-def _flag(name: str, value: str) -> bool:
-    if value.lower() in _TRUE | _FALSE:
-        return value.lower() in _TRUE
-    raise InvalidInput(f"{name} must be true or false, not {value[:40]!r}")
-
-
-def _parsed(name: str, value: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        return kind(value.strip())
-    except ValueError:
-        raise InvalidInput(f"{name} must be a number, not {value[:40]!r}") from None
 
 
 def _json(name: str, value: str) -> Any:
@@ -312,76 +278,8 @@ def _config(text: str) -> dict[str, Any]:
     return given
 
 
-# ---- engines -------------------------------------------------------------------------------------------
-
-
-def _engine(names: Mapping[str, str]) -> Settings:
-    query: dict[str, Any] = {}
-    for theirs, ours in _QUERY.items():
-        if value := names.get(theirs, "").strip():
-            query[ours] = _parsed(theirs, value, float if ours == "min_similarity" else int)
-    chunks: dict[str, Any] = {
-        ours: _parsed(theirs, value, int)
-        for theirs, ours in _CHUNKS.items()
-        if (value := names.get(theirs, "").strip())
-    }
-    if value := names.get("RERANK_BY_DEFAULT", "").strip():
-        query["rerank"] = _flag("RERANK_BY_DEFAULT", value)
-    if value := names.get("MIN_RERANK_SCORE", "").strip():
-        query["min_rerank_score"] = _parsed("MIN_RERANK_SCORE", value, float) or None  # 0 drops nothing
-    extraction: dict[str, Any] = {}
-    if value := names.get("SUMMARY_LANGUAGE", "").strip():
-        extraction["language"] = value
-    if value := names.get("MAX_GLEANING", "").strip():
-        extraction["gleaning"] = _parsed("MAX_GLEANING", value, int)
-    return Settings(
-        query=QueryOptions(**query),
-        chunking=ChunkSettings(**chunks),
-        extraction=ExtractSettings(**extraction),
-    )
-
-
-def _providers(names: Mapping[str, str]) -> tuple[Configuration, Configuration]:
-    """How the LLM and the embedder are reached: by our names, else by LightRAG's."""
-    base = dict(_from_env_values(names))
-    made = []
-    for kind, model in (("LLM", "STATELESS_RAG_LLM_MODEL"), ("EMBEDDING", "STATELESS_RAG_EMBED_MODEL")):
-        binding = names.get(f"{kind}_BINDING", "").strip()
-        if binding and binding not in _OPENAI | {"ollama"}:
-            raise InvalidInput(
-                f"{kind}_BINDING is {binding!r}; here it can be openai or ollama, or a server like one"
-            )
-        own = dict(base)
-        pairs = (
-            ("OPENAI_API_KEY", f"{kind}_BINDING_API_KEY"),
-            ("OPENAI_BASE_URL", f"{kind}_BINDING_HOST"),
-            (model, f"{kind}_MODEL"),
-        )
-        for ours, theirs in pairs:
-            value = names.get(theirs, "").strip()
-            if value and ours not in base:
-                own[ours] = _address(value, binding) if ours == "OPENAI_BASE_URL" else value
-        if binding == "ollama" and "OPENAI_BASE_URL" in own:
-            own.setdefault("OPENAI_API_KEY", "ollama")
-        made.append(from_env(own))
-    return made[0], made[1]
-
-
-def _from_env_values(names: Mapping[str, str]) -> Mapping[str, str]:
-    """What the command line reads, where it is set."""
-    return {name: names[name] for name in _CLI if names.get(name, "").strip()}
-
-
-def _address(value: str, binding: str) -> str:
-    """Ollama speaks like OpenAI below /v1."""
-    trimmed = value.rstrip("/")
-    return f"{trimmed}/v1" if binding == "ollama" and not trimmed.endswith("/v1") else trimmed
-
-
 def _is_known(name: str) -> bool:
     if name.startswith(_OURS):
         return name.removeprefix(_OURS).lower() in {each.name for each in fields(ServerSettings)}
-    groups = (
-        *(_THEIRS, _SPECIAL, _PROVIDERS, RERANK_NAMES, _QUERY, _RERANKED, _CHUNKS, _EXTRACTION, _CLI, _RUN),
-    )
-    return any(name in group for group in groups)
+    groups = (_THEIRS, _SPECIAL, RERANK_NAMES, ENGINE_NAMES, _RUN)
+    return is_provider_name(name) or any(name in group for group in groups)

@@ -46,7 +46,10 @@ class KnownHosts:
 
 
 class KeysFirst:
-    """ASGI: refuses who shows no key, or a wrong one, before the body of the request is read."""
+    """ASGI: refuses who shows no key, or a wrong one, before the body of the request is read.
+
+    What a key that is known may do, `CheckedRoute` looks at, likewise before the body.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

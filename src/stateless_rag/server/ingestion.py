@@ -12,6 +12,7 @@ from stateless_rag.errors import Overloaded, StatelessRagError, StoreClosed, Wor
 if TYPE_CHECKING:
     from stateless_rag.server.board import Board
     from stateless_rag.server.leases import Leases
+    from stateless_rag.types import InsertReport
 
 __all__ = ["Ingestion"]
 
@@ -129,6 +130,7 @@ class Ingestion:
                     await asyncio.sleep(delay)
                     delay = min(_LONGEST_DELAY, delay * 2)
                     continue
+                _log_report(name, report)
                 if report.paused is not None:
                     self._look_again(name)
                     return
@@ -149,7 +151,8 @@ class Ingestion:
         while True:
             try:
                 async with self._leases.lease(name) as engine:
-                    await engine.retry(ids)
+                    report = await engine.retry(ids)
+                _log_report(name, report)
                 return
             except Overloaded as error:
                 await asyncio.sleep(error.retry_after)
@@ -176,6 +179,26 @@ class Ingestion:
             self._retrying.pop(name, None)
         if not self.busy(name):
             self._board.end(name)
+
+
+def _log_report(name: str, report: InsertReport) -> None:
+    """What was taken in, where anything was."""
+    if not report.counts:
+        return
+    facts = {
+        "workspace": name,
+        "documents": sum(report.counts.values()),
+        "failed": len(report.failed),
+        "tokens": sum(used.tokens for used in report.usage.values()),
+        "seconds": round(report.seconds, 3),
+    }
+    logging.getLogger("stateless_rag.server").info(
+        "workspace %s: %d documents were worked on, %d failed",
+        name,
+        facts["documents"],
+        facts["failed"],
+        extra=facts,
+    )
 
 
 def _log(what: str, name: str, error: Exception) -> None:

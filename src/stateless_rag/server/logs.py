@@ -12,6 +12,7 @@ _OWN = frozenset(
     [
         "args",
         "asctime",
+        "color_message",
         "created",
         "exc_info",
         "exc_text",

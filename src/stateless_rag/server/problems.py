@@ -111,6 +111,9 @@ def error_text(error: Exception, request_id: str) -> str:
         return str(error.detail)
     if isinstance(error, ProviderError):
         return f"A provider failed: {type(error).__name__}. (error_id: {request_id})"
+    if isinstance(error, WorkspaceNotFound) and error.name is not None:  # the folder is nobody's business
+        there = "`stateless-rag workspaces list` shows what is there"
+        return f"there is no workspace {error.name!r} on this server; {there}"
     if isinstance(error, StatelessRagError) and status_of(error) != 500:
         return str(error)
     return f"Internal server error (error_id: {request_id})"

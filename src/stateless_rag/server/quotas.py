@@ -6,15 +6,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from stateless_rag.pricing import is_free
 from stateless_rag.server.problems import Refused
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
-    from stateless_rag.server.board import Board
     from stateless_rag.server.settings import ServerSettings
     from stateless_rag.types import DocumentStatus
 
@@ -28,13 +27,13 @@ _FULL = "30"  # seconds, as clients of LightRAG know it
 class Quotas:
     """The quotas of one application."""
 
-    def __init__(self, settings: ServerSettings, board: Board, wall: Callable[[], float]) -> None:
+    def __init__(self, settings: ServerSettings, wall: Callable[[], float]) -> None:
         self._quota = settings.quota
         self._max_pending = settings.max_pending
-        self._board = board
         self._wall = wall
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._rooms: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._coming: dict[str, list[Mapping[str, int]]] = {}
 
     def request(self, workspace: str) -> None:
         """Count a request. Raises Refused (429) if there were too many in the last minute."""
@@ -52,40 +51,67 @@ class Quotas:
         while len(self._buckets) > _WORKSPACES:
             self._buckets.popitem(last=False)
 
-    def tokens(self, workspace: str) -> None:
-        """Raise Refused (429) if the workspace has spent its tokens of today."""
+    @property
+    def bounds_tokens(self) -> bool:
+        """Whether the tokens of a day are bounded."""
+        return self._quota.tokens_per_day is not None
+
+    @property
+    def bounds_room(self) -> bool:
+        """Whether what a workspace may hold is bounded."""
+        return bool(self._max_pending or self._quota.documents or self._quota.characters)
+
+    async def tokens(self, engine: Engine) -> None:
+        """Raise Refused (429) if the workspace has spent its tokens of today, as its ledger tells."""
         most = self._quota.tokens_per_day
-        now = self._wall()
-        day = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
-        if most is not None and self._board.job(workspace).tokens[day] >= most:
-            left = str(int(_DAY - now % _DAY) + 1)
-            raise _refused(f"{workspace!r} has spent its {most:,} tokens of today", left)
+        if most is None:
+            return
+        paid = await engine.paid_today()
+        if sum(used.tokens for model, used in paid.items() if not is_free(model)) >= most:
+            left = str(int(_DAY - self._wall() % _DAY) + 1)
+            raise _refused(f"{engine.name!r} has spent its {most:,} tokens of today", left)
 
     @asynccontextmanager
     async def room(self, engine: Engine, sizes: Mapping[str, int]) -> AsyncGenerator[None]:
         """Raise Refused (429) if documents of these ids and so many characters would be too much.
 
         Those that are known are updated, and take the place of what they were. Others who ask for room in the same
-        workspace wait until this one has done what it needs it for.
+        workspace wait until this one has done what it needs it for, which should be short.
         """
-        quota = self._quota
-        if not (self._max_pending or quota.documents or quota.characters):
+        if not self.bounds_room:
             yield
             return
         async with self._rooms.setdefault(engine.name, asyncio.Lock()):
-            self._require_room(await engine.documents(), sizes)
+            self._require_room(engine.name, await engine.documents(), sizes)
             yield
 
-    def _require_room(self, known: Sequence[DocumentStatus], sizes: Mapping[str, int]) -> None:
+    @asynccontextmanager
+    async def reserved(self, engine: Engine, sizes: Mapping[str, int]) -> AsyncGenerator[None]:
+        """As `room`, for what takes long: others need not wait, and meanwhile what is asked for counts for them."""
+        async with self.room(engine, sizes):
+            coming = self._coming.setdefault(engine.name, [])
+            coming.append(sizes)
+        try:
+            yield
+        finally:
+            coming.remove(sizes)
+            if not coming:
+                self._coming.pop(engine.name, None)
+
+    def _require_room(self, name: str, known: Sequence[DocumentStatus], sizes: Mapping[str, int]) -> None:
         quota = self._quota
-        others = [each for each in known if each.id not in sizes]
-        waiting = sum(each.status not in ("processed", "failed") for each in others)
-        held = sum(each.characters for each in others)
+        there = {each.id: each.characters for each in known}
+        for coming in self._coming.get(name, ()):
+            there |= coming
+        settled = {each.id for each in known if each.status in ("processed", "failed")}
+        waiting = len(there.keys() - settled - sizes.keys())
+        after = {**there, **sizes}
         if self._max_pending and waiting + len(sizes) > self._max_pending:
             raise _refused(f"{waiting} documents wait; at most {self._max_pending} may", _FULL)
-        if quota.documents and len(known) < len(others) + len(sizes) > quota.documents:
-            raise _refused(f"the workspace has {len(known)} documents; at most {quota.documents} fit", _FULL)
-        if quota.characters and held + sum(sizes.values()) > quota.characters:
+        if quota.documents and len(there) < len(after) > quota.documents:
+            raise _refused(f"the workspace has {len(there)} documents; at most {quota.documents} fit", _FULL)
+        if quota.characters and sum(after.values()) > quota.characters:
+            held = sum(size for id_, size in there.items() if id_ not in sizes)
             raise _refused(f"the workspace has {held:,} characters; at most {quota.characters:,} fit", _FULL)
 
 

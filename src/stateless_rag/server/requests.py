@@ -114,7 +114,7 @@ def limits_of(settings: ServerSettings) -> Callable[[str], int]:
     """How large a body may be, by its path; 0 is without bound."""
 
     def limit_of(path: str) -> int:
-        if path.endswith(("/insert_custom_kg", "/import", "/restore")):
+        if path.endswith(("/insert_custom_kg", "/import", "/restore", "/lines")):
             return settings.max_graph_body
         if path.endswith(("/documents/upload", "/uploads")):
             return settings.max_upload and settings.max_upload + 2**20

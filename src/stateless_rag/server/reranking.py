@@ -13,14 +13,16 @@ __all__ = ["RERANK_NAMES", "Reranking", "reranking_of"]
 
 RERANK_NAMES = frozenset({"RERANK_BINDING", "RERANK_MODEL", "RERANK_BINDING_HOST", "RERANK_BINDING_API_KEY"})
 
-_Style = Literal["cohere", "jina"]
-_STYLES: tuple[_Style, ...] = ("cohere", "jina")
-_MODELS = MappingProxyType({"cohere": "rerank-v3.5", "jina": "jina-reranker-v2-base-multilingual"})
+_Style = Literal["cohere", "jina", "aliyun"]
+_STYLES: tuple[_Style, ...] = ("cohere", "jina", "aliyun")
+_MODELS = MappingProxyType(
+    {"cohere": "rerank-v3.5", "jina": "jina-reranker-v2-base-multilingual", "aliyun": "gte-rerank-v2"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reranking:
-    """A reranking model behind HTTP; `style` says how its server speaks. Without `base_url` it is Cohere or Jina."""
+    """A reranking model behind HTTP; `style` says how its server speaks. Without `base_url` it is the style's own."""
 
     style: _Style
     model: str
@@ -36,7 +38,7 @@ def reranking_of(names: Mapping[str, str]) -> Reranking | None:
     style = next((each for each in _STYLES if each == binding), None)
     if style is None:
         raise InvalidInput(
-            f"RERANK_BINDING is {binding[:40]!r}; here it can be cohere or jina, or a server like one, or null"
+            f"RERANK_BINDING is {binding[:40]!r}; here it can be {', '.join(_STYLES)}, or a server like one, or null"
         )
     return Reranking(
         style=style,

@@ -10,6 +10,7 @@ from stateless_rag.errors import StoreClosed
 from stateless_rag.server.board import CLOSING
 from stateless_rag.server.problems import error_kind, error_text, status_of
 from stateless_rag.server.replies import server_event
+from stateless_rag.types import InsertReport
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -49,6 +50,8 @@ async def run_events(
                     yield b": alive\n\n"
                 elif event.kind in _STEPS:
                     yield server_event(event.kind, shown_event(event))
+            if not run.cancelled() and run.exception() is None and isinstance(run.result(), InsertReport):
+                asked.note(run.result().usage)
             yield _ended(run)
         finally:
             run.cancel()

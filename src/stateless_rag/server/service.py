@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ class Service:
     keyed: Keyed = field(default_factory=Keyed)
     scans: Scans = field(default_factory=Scans)
     embedders: Embedders
+    about: Mapping[str, Any]
     wall: Callable[[], float] = time.time
 
     async def drop(self, name: str) -> None:
@@ -112,6 +113,7 @@ async def open_service(
     store_settings: StoreSettings | None,
     clock: Clock,
     embedders: Embedders,
+    about: Mapping[str, Any],
 ) -> AsyncGenerator[Service]:
     """Open all, begin with what waits, and close all at the end: what cannot be finished stays pending."""
     limits = Limits(
@@ -129,10 +131,11 @@ async def open_service(
             board=board,
             ingestion=ingestion,
             auth=Auth(settings, clock.wall),
-            quotas=Quotas(settings, board, clock.wall),
+            quotas=Quotas(settings, clock.wall),
             metrics=metrics,
             converter=converter,
             embedders=embedders,
+            about=about,
             wall=clock.wall,
         )
         looking = asyncio.create_task(ingestion.look())

@@ -83,8 +83,8 @@ class Account:
 class Quota:
     """What one workspace may take; None is without bound. More is answered with 429.
 
-    `documents` and `characters` count what it holds, `tokens_per_day` what providers were paid since midnight (UTC)
-    or since the server was started, `requests_per_minute` all requests.
+    `documents` and `characters` count what it holds, `tokens_per_day` what providers were paid since midnight (UTC),
+    as the workspace's ledger has it, `requests_per_minute` all requests.
     """
 
     documents: int | None = None

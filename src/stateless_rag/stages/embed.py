@@ -42,9 +42,10 @@ async def embed_named(context: Context, texts: Mapping[str, str]) -> Mapping[str
 
 
 def entity_text(context: Context, entity: Entity) -> str:
-    """What is embedded for an entity: name and description, as far as it does not quote.
+    """What is embedded for an entity: name and description, but for what the built-in extractor quotes.
 
     What passages say themselves has their vectors; embedded again for each name in it, it took twenty times as much.
+    What a person or an LLM has written is embedded, also if it is a quotation.
     Where words alone are compared (`lexical`), it costs nothing, and without it a name has no other words.
     """
     lexical = getattr(context.embedder, "lexical", False)
@@ -59,7 +60,7 @@ def chunk_text(context: Context, text: str, tokens: int) -> str:
 
 
 def relation_text(context: Context, relation: Relation) -> str:
-    """What is embedded for a relation: keywords, both ends, description as far as it does not quote."""
+    """What is embedded for a relation: keywords, both ends, description but for what the built-in extractor quotes."""
     head = f"{', '.join(relation.keywords)}\t{relation.source}\n{relation.target}"
     description = unquoted(relation.description)
     return _cut(context, f"{head}\n{description}" if description else head)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stateless_rag.stores.cells import Cells, with_cells
 from stateless_rag.stores.ids import id_array, lookup
 from stateless_rag.stores.recent import Recent
 
@@ -27,7 +28,7 @@ Row = TypeVar("Row")
 _OVERLAY = 2000  # rows that may differ from the base before a new base is made,
 _OVERLAY_SHARE = 0.1  # or this share of the base if it is more
 _ROW_BYTES = 1000  # of a row that is not in columns
-_DECODED = 2000  # rows of the base that are kept decoded
+_DECODED = 4000  # rows of the base that are kept decoded: questions on one matter meet the same again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Codec(Generic[Row]):
 class ColumnView(Generic[Row]):
     """Rows of one kind at one revision. Never changes; any thread may read it.
 
-    `_base` has one row for each of the ascending `_ids`; `_overlay` holds rows that are new or changed since,
-    and None for those that are gone. `_decoded` are rows of the base that were asked for lately.
+    `_base` has one row for each of the ascending `_ids`, `_cells` are its columns to read from; `_overlay` holds rows
+    that are new or changed since, and None for those that are gone. `_decoded` are rows of the base that were asked
+    for lately.
     """
 
     codec: Codec[Row]
     _ids: Ids
     _base: pa.Table
+    _cells: tuple[Cells, ...]
     _overlay: Mapping[int, Row | None] = field(default_factory=lambda: MappingProxyType({}))
     _decoded: Recent[int, Row] = field(default_factory=lambda: Recent(_DECODED))
 
@@ -56,7 +59,7 @@ class ColumnView(Generic[Row]):
     def from_table(cls, codec: Codec[Row], ids: Ids, table: pa.Table) -> ColumnView[Row]:
         """A view of rows in any order; ids occur once."""
         order = np.argsort(ids)
-        return cls(codec, ids[order], _taken(table.cast(_wide(table.schema)), order))
+        return cls(codec, ids[order], *_taken(table.cast(_wide(table.schema)), order))
 
     @classmethod
     def empty(cls, codec: Codec[Row]) -> ColumnView[Row]:
@@ -71,32 +74,29 @@ class ColumnView(Generic[Row]):
 
     def get(self, ids: Collection[int]) -> dict[int, Row]:
         """Those of the rows that exist, in the order asked for."""
-        overlay, decoded = self._overlay, self._decoded
-        found: dict[int, Row | None] = dict.fromkeys(ids)
-        missing = []
-        for id_ in found:
-            if id_ in overlay:
-                found[id_] = overlay[id_]
-            elif (row := decoded.get(id_)) is not None:
-                found[id_] = row
-            else:
-                missing.append(id_)
+        found = self._decoded.among(ids)
+        if overlay := self._overlay:
+            found.update((id_, overlay[id_]) for id_ in found.keys() & overlay.keys())
+        missing = [id_ for id_, row in found.items() if row is None and id_ not in overlay]
         if missing:
             rows = self._read(missing)
-            decoded.keep(rows)
+            self._decoded.keep(rows)
+            if len(rows) == len(found):
+                return rows
             found.update(rows)
         return {id_: row for id_, row in found.items() if row is not None}
 
     def _read(self, ids: Sequence[int]) -> dict[int, Row]:
         """Those of the rows that are in the base."""
-        at = lookup(self._ids, id_array(ids))
+        wanted = id_array(ids)
+        at = lookup(self._ids, wanted)
         here = at >= 0
-        known = [id_ for id_, there in zip(ids, here.tolist(), strict=True) if there]
-        if not known:
+        rows = at[here]
+        if not len(rows):
             return {}
-        taken = self._base.take(pa.array(at[here]))
-        columns = [column.to_pylist() for column in taken.columns]
-        return dict(zip(known, map(self.codec.decode, zip(*columns, strict=True)), strict=True))
+        columns = [column.at(rows) for column in self._cells]
+        decoded = map(self.codec.decode, zip(*columns, strict=True))
+        return dict(zip(wanted[here].tolist(), decoded, strict=True))
 
     def known(self, ids: Collection[int]) -> list[int]:
         """Those of the ids that have a row, in the order given."""
@@ -138,7 +138,7 @@ class ColumnView(Generic[Row]):
         if not changed and not removed:
             return self
         overlay: dict[int, Row | None] = {**self._overlay, **dict.fromkeys(removed), **changed}
-        following = ColumnView(self.codec, self._ids, self._base, overlay, self._decoded)
+        following = ColumnView(self.codec, self._ids, self._base, self._cells, overlay, self._decoded)
         if len(overlay) > max(_OVERLAY, _OVERLAY_SHARE * len(self._ids)):
             return following._rebased()
         return following
@@ -151,14 +151,16 @@ class ColumnView(Generic[Row]):
         rows = np.concatenate([keep, np.arange(len(there)) + len(self._ids)])
         order = np.argsort(ids)
         table = pa.concat_tables([self._base, more.cast(self._base.schema)])
-        return ColumnView(self.codec, ids[order], _taken(table, rows[order]))
+        return ColumnView(self.codec, ids[order], *_taken(table, rows[order]))
 
 
-def _taken(table: pa.Table, rows: Ids) -> pa.Table:
+def _taken(table: pa.Table, rows: Ids) -> tuple[pa.Table, tuple[Cells, ...]]:
     """Rows of a table by number, in one piece; a column at a time, so that only one is held twice."""
     at = pa.array(rows)
-    columns = [pc.take(column.combine_chunks(), at) for column in table.itercolumns()]
-    return pa.Table.from_arrays(columns, schema=table.schema)
+    taken = [with_cells(pc.take(column.combine_chunks(), at)) for column in table.itercolumns()]
+    return pa.Table.from_arrays([column for column, _ in taken], schema=table.schema), tuple(
+        cells for _, cells in taken
+    )
 
 
 def _wide(schema: pa.Schema) -> pa.Schema:

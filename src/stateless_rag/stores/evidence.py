@@ -156,6 +156,8 @@ class EvidenceView:
         """
         at = lookup(self._base.rows, id_array(rows))
         based = self._of_base(at, limit) if among is None else self._among(at, among)
+        if not (self._gone or self._extra):
+            return {row: held[:limit] for row, held in zip(rows, based, strict=True) if held}
         found: dict[int, list[int]] = {}
         for row, held in zip(rows, based, strict=True):
             own = [chunk for chunk in held if chunk not in self._gone] if self._gone else held

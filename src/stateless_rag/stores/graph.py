@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.errors import InvalidInput
-from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.ids import id_array, lookup, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import rustworkx
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Ends = tuple[int, int]
 
-__all__ = ["GraphView"]
+__all__ = ["GraphView", "reached_by"]
 
 _OVERLAY = 2000  # relations that may differ from the base before a new base is made,
 _ENTRY_BYTES = 300  # an entry of the overlay: its numbers, its tuple or dict, its place in a dict
@@ -64,8 +64,11 @@ class Adjacency:
 
     def ends(self, relations: Ids) -> list[Ends | None]:
         """The two ends of each relation, None where it is not here."""
-        at = lookup(self.relations, relations).tolist()
-        return [(int(self.left[i]), int(self.right[i])) if i >= 0 else None for i in at]
+        at = lookup(self.relations, relations)
+        if not len(self.relations):
+            return [None] * len(at)
+        rows = zip(at.tolist(), self.left[at].tolist(), self.right[at].tolist(), strict=True)
+        return [(left, right) if place >= 0 else None for place, left, right in rows]
 
     def slices(self, entities: Ids) -> tuple[Ids, Ids]:
         """Where the relations of each entity start and stop; the same place for entities that have none."""
@@ -228,12 +231,43 @@ class GraphView:
 
     def degrees(self, entity_ids: Collection[int]) -> dict[int, int]:
         """For each entity, in the order asked for, the number of its relations."""
+        return dict(zip(entity_ids, self._degrees(id_array(entity_ids)).tolist(), strict=True))
+
+    def reached(self, entity_ids: Collection[int]) -> tuple[Ids, Ids]:
+        """The relations of some entities, each once, ascending, and for each the sum of its two ends' degrees."""
+        entities = id_array(entity_ids)
+        owners, relations, others = self._incident(entities)
+        order = np.argsort(relations, kind="stable")
+        relations = relations[order]
+        first = np.ones(len(relations), dtype=np.bool_)
+        first[1:] = relations[1:] != relations[:-1]
+        once = order[first]
+        return relations[first], self._degrees(entities)[owners[once]] + self._degrees(others[once])
+
+    def _degrees(self, entities: Ids) -> Ids:
+        starts, stops = self.base.slices(entities)
+        counts: Ids = stops - starts
         lost, extra = self.overlay.lost, self.overlay.extra
-        starts, stops = self.base.slices(id_array(entity_ids))
-        return {
-            entity: count - lost.get(entity, 0) + len(extra.get(entity, ()))
-            for entity, count in zip(entity_ids, (stops - starts).tolist(), strict=True)
-        }
+        if lost or extra:
+            counts += id_array(len(extra.get(row, ())) - lost.get(row, 0) for row in entities.tolist())
+        return counts
+
+    def _incident(self, entities: Ids) -> tuple[Ids, Ids, Ids]:
+        """The relations of each of the entities: the entity's place among them, the relation, its other end."""
+        owners, at = ranges(*self.base.slices(entities))
+        relations, others = self.base.edges[at], self.base.others[at]
+        gone, extra = self.overlay.gone, self.overlay.extra
+        if gone:
+            kept = [place for place, row in enumerate(relations.tolist()) if row not in gone]
+            owners, relations, others = owners[kept], relations[kept], others[kept]
+        if extra:
+            rows = enumerate(entities.tolist())
+            more = [(place, *edge) for place, row in rows for edge in extra.get(row, {}).items()]
+            added = id_array(number for row in more for number in row).reshape(-1, 3).T
+            owners, relations, others = (
+                np.concatenate(both) for both in zip((owners, relations, others), added, strict=True)
+            )
+        return owners, relations, others
 
     def to_rustworkx(self, limit: int | None = None) -> rustworkx.PyGraph[int, int]:
         """The graph for rustworkx: entity ids on the nodes, ascending, and relation ids on the edges.
@@ -256,3 +290,13 @@ class GraphView:
             list(zip(one[inside].tolist(), other[inside].tolist(), relations[inside].tolist(), strict=True))
         )
         return graph
+
+
+def reached_by(
+    edges: Mapping[int, Sequence[tuple[int, int]]], degrees: Callable[[Sequence[int]], Mapping[int, int]]
+) -> tuple[Ids, Ids]:
+    """What `GraphView.reached` gives, for a graph that is not in arrays: of the `edges` of some entities."""
+    ends = {relation: (one, other) for one, own in edges.items() for relation, other in own}
+    known = degrees(list(dict.fromkeys(row for pair in ends.values() for row in pair)))
+    sums = {relation: sum(known.get(row, 0) for row in ends[relation]) for relation in sorted(ends)}
+    return id_array(sums), id_array(sums.values())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-__all__ = ["distinct", "id_array", "lookup"]
+__all__ = ["distinct", "id_array", "lookup", "ranges"]
 
 
 def id_array(ids: Iterable[int]) -> Ids:
@@ -31,10 +31,22 @@ def distinct(ids: Ids) -> Ids:
     return ids[first]
 
 
+def ranges(starts: Ids, stops: Ids) -> tuple[Ids, Ids]:
+    """All numbers from each start up to its stop, one range behind the other, and which range each belongs to.
+
+    >>> [array.tolist() for array in ranges(id_array([5, 0]), id_array([7, 3]))]
+    [[0, 0, 1, 1, 1], [5, 6, 0, 1, 2]]
+    """
+    lengths = stops - starts
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    before = np.cumsum(lengths) - lengths
+    return owners, np.arange(len(owners)) + np.repeat(starts - before, lengths)
+
+
 def lookup(ordered: Ids, ids: Ids) -> Ids:
     """For each of `ids` its position in the ascending array `ordered`, or -1."""
     if len(ordered) == 0:
         return np.full(len(ids), -1, dtype=np.int64)
-    at = np.searchsorted(ordered, ids)
+    at = ordered.searchsorted(ids)
     at[at == len(ordered)] = 0
     return np.where(ordered[at] == ids, at, -1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.protocols import Edges
-from stateless_rag.stores.ids import distinct, id_array, lookup
+from stateless_rag.stores.ids import distinct, id_array, lookup, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
 
-__all__ = ["TITLE_WEIGHT", "Links", "LinksBase"]
+__all__ = ["TITLE_WEIGHT", "Links", "LinksBase", "strengths_of"]
 
 TITLE_WEIGHT = 5.0
 """Of the edge between a chunk and its title; a mention or a relation weighs 1."""
@@ -90,7 +90,8 @@ class _Mask:
 @dataclass(frozen=True, slots=True, eq=False)
 class LinksBase:
     """Node `nodes[i]`, ids ascending, has the edges `bounds[i]:bounds[i + 1]` and is linked with `chunk_counts[i]`
-    chunks. `relations` are ids, ascending: edges name theirs by its place there. `titles` are those of chunks.
+    chunks; `strengths` are the sums of its edges' weights. `relations` are ids, ascending: edges name theirs by its
+    place there. `titles` are those of chunks.
     """
 
     nodes: Ids
@@ -99,6 +100,7 @@ class LinksBase:
     bounds: Ids
     edges: _Arranged
     chunk_counts: NDArray[np.int32]
+    strengths: Floats
     titles: Mapping[int, int]
 
     @classmethod
@@ -120,13 +122,14 @@ class LinksBase:
         told = is_chunk[edges.targets]
         told[1:] &= (edges.sources[1:] != edges.sources[:-1]) | (edges.targets[1:] != edges.targets[:-1])
         counts = np.bincount(edges.sources[told], minlength=len(nodes)).astype(np.int32)
-        return cls(nodes, relations[0], is_chunk, bounds, edges, counts, titles)
+        strengths: Floats = np.bincount(edges.sources, edges.weights, len(nodes)).astype(np.float64)
+        return cls(nodes, relations[0], is_chunk, bounds, edges, counts, strengths, titles)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays; titles are estimated."""
         edges = self.edges
-        arrays = (self.nodes, self.is_chunk, self.bounds, self.chunk_counts)
+        arrays = (self.nodes, self.is_chunk, self.bounds, self.chunk_counts, self.strengths)
         more = (edges.sources, edges.targets, edges.weights, edges.relations)
         return sum(array.nbytes for array in (*arrays, *more)) + 100 * len(self.titles)
 
@@ -199,12 +202,16 @@ class Links:
     def positions(self, ids: Ids) -> Ids:
         """The positions of nodes by id, -1 for what is none."""
         at = lookup(self._base.nodes, ids)
+        if not len(self._extra_nodes):
+            return at
         extra = lookup(self._extra_nodes, ids)
         return np.where(extra >= 0, extra + len(self._base.nodes), at)
 
     def ids(self, positions: Ids) -> Ids:
         """The ids of the nodes at some positions."""
         size = len(self._base.nodes)
+        if not len(self._extra_nodes):
+            return self._base.nodes[positions]
         found = np.empty(len(positions), dtype=np.int64)
         based = positions < size
         found[based] = self._base.nodes[positions[based]]
@@ -228,10 +235,10 @@ class Links:
         """
         base, extra = self._base.edges, self._extra
         size = len(self._base.nodes)
+        places = np.where(positions < size, positions, -1) if len(self._extra_nodes) else positions
         # The last bound is where nodes that are none, and those of no base, start and stop.
-        starts = np.where(positions < size, positions, -1)
-        stops = np.where(starts >= 0, starts + 1, -1)
-        owners, slots = _slices(self._base.bounds[starts], self._base.bounds[stops])
+        starts = self._base.bounds[places]
+        owners, slots = ranges(starts, np.maximum(self._base.bounds[places + 1], starts))
         if self._changed:
             alive = ~(self._dead[base.targets[slots]] | self._dead[positions[owners]])
             alive &= ~self._gone[base.relations[slots]]
@@ -248,11 +255,8 @@ class Links:
             owners, slots = owners[kept], slots[kept]
         found = Edges(owners, base.targets[slots], base.weights[slots])
         if len(extra.sources):
-            places = (
-                np.searchsorted(extra.sources, positions),
-                np.searchsorted(extra.sources, positions, "right"),
-            )
-            owners, slots = _slices(*places)
+            bounds = (extra.sources.searchsorted(positions, side) for side in ("left", "right"))
+            owners, slots = ranges(*bounds)
             if mask is not None:
                 kept = mask.extra[extra.relations[slots]] & mask.nodes[extra.targets[slots]]
                 kept &= mask.nodes[positions[owners]]
@@ -276,6 +280,13 @@ class Links:
             self._mask = mask = _Mask(allowed, nodes, based, extra)
         return mask
 
+    def strengths(self, positions: Ids, edges: Edges, allowed: Allowed | None = None) -> Floats:
+        """For each node the sum of the weights of its `edges`."""
+        as_it_was = not (self._changed or len(self._extra_nodes) or len(self._extra.sources))
+        if allowed is None and as_it_was:
+            return self._base.strengths[positions]
+        return strengths_of(edges, edges.weights, len(positions))
+
     def chunk_counts(self, positions: Ids, allowed: Allowed | None = None) -> Ids:
         """For each node, how many chunks it is linked with."""
         if allowed is not None or self._changed or not len(self._base.nodes):
@@ -294,6 +305,12 @@ class Links:
         return np.bincount(pairs // max(1, len(self)), minlength=len(positions))
 
 
+def strengths_of(edges: Edges, weights: Floats, count: int) -> Floats:
+    """For each of `count` nodes the sum of the weights of its edges."""
+    # Without edges it counts them, as whole numbers.
+    return np.bincount(edges.owners, weights, count).astype(np.float64, copy=False)
+
+
 def _flags(relations: Ids, chosen: Ids, *, mentions: bool) -> Flags:
     """Which of the relations, ids ascending, are among the `chosen`; and one more flag, for mentions."""
     flags = np.zeros(len(relations) + 1, dtype=np.bool_)
@@ -310,11 +327,3 @@ def _by_id(relations: tuple[Ids, Ids, Ids]) -> tuple[Ids, Ids, Ids]:
         return relations
     order = np.argsort(ids)
     return ids[order], left[order], right[order]
-
-
-def _slices(starts: Ids, stops: Ids) -> tuple[Ids, Ids]:
-    """Two arrays that list what lies in slices: of which slice it is, and its place."""
-    lengths = stops - starts
-    owners = np.repeat(np.arange(len(starts)), lengths)
-    offsets = np.cumsum(lengths) - lengths
-    return owners, np.arange(len(owners)) - np.repeat(offsets - starts, lengths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
 __all__ = ["Recent"]
 
@@ -33,6 +33,11 @@ class Recent(Generic[Key, Value]):
         """The value, if it is here."""
         value = self._new.get(key)
         return self._old.get(key) if value is None else value
+
+    def among(self, keys: Iterable[Key]) -> dict[Key, Value | None]:
+        """The value of each of the keys, in their order."""
+        new, old = self._new, self._old
+        return {key: new[key] if key in new else old.get(key) for key in keys}
 
     def keep(self, values: Mapping[Key, Value]) -> None:
         """Keep these, unless they are too many; the values that were kept first go."""

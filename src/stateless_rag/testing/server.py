@@ -45,7 +45,8 @@ __all__ = ["FakeOpenAIServer", "ServerRecord"]
 
 _READ_LIMIT = 1 << 20
 _FILED = ("/v1/files", "/v1/batches")
-_SERVED = ("/chat/completions", "/embeddings", "/rerank")
+_RERANKED = ("/rerank", "/text-rerank")
+_SERVED = ("/chat/completions", "/embeddings", *_RERANKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ class ServerRecord:
 
 class FakeOpenAIServer:
     """Serves `POST /v1/chat/completions` (streamed too), `POST /v1/embeddings` and `GET /v1/models`, and
-    `POST /v1/rerank` (or any other path that ends so) as Cohere, Jina and Text Embeddings Inference do. Files of
-    requests are taken at `/v1/files` and `/v1/batches`, as `batches` says.
+    `POST /v1/rerank` (or any other path that ends so) as Cohere, Jina, Text Embeddings Inference and Alibaba Cloud
+    do. Files of requests are taken at `/v1/files` and `/v1/batches`, as `batches` says.
 
     `async with FakeOpenAIServer() as server:` serves on the running loop; `with server.in_thread():` on one
     of its own in a thread, for synchronous code and child processes. Answers come from `llm`, `embedder` and
@@ -284,7 +285,7 @@ class FakeOpenAIServer:
         try:
             if served.path.endswith("/embeddings"):
                 answer = await self._embeddings(body, fault)
-            elif served.path.endswith("/rerank"):
+            elif served.path.endswith(_RERANKED):
                 answer = await self._rerank(body, fault)
             else:
                 answer = await self._chat(body, fault)
@@ -318,7 +319,7 @@ class FakeOpenAIServer:
 
     async def _rerank(self, body: Mapping[str, Any], fault: Fault | None) -> Answer:
         question, texts = wire.rerank_texts(body)
-        ranks = await self._reranker.rerank(question, texts, top_n=int(body.get("top_n", len(texts))))
+        ranks = await self._reranker.rerank(question, texts, top_n=wire.rerank_top_n(body, len(texts)))
         content = wire.rerank_body(body, wire.spoiled_ranks(ranks, fault))
         return Answer(200, wire.GARBAGE if fault == Malformed("body") else json.dumps(content).encode())
 
@@ -383,7 +384,7 @@ def _texts(path: str, body: Mapping[str, Any]) -> list[str]:
     """What a request is about."""
     if path.endswith("/embeddings"):
         return wire.input_texts(body)
-    if path.endswith("/rerank"):
+    if path.endswith(_RERANKED):
         listed = body.get("texts", body.get("documents"))
         return [str(body.get("query")), *(map(str, listed) if isinstance(listed, list) else ())]
     return wire.message_texts(body)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateless_rag.protocols import Allowed, Hit, VectorKind
 from stateless_rag.providers.cooccurrence import title_of
+from stateless_rag.stores.graph import reached_by
 from stateless_rag.stores.ids import id_array
 from stateless_rag.stores.links import Links, LinksBase
 from stateless_rag.stores.words import WordIndex
@@ -160,6 +161,10 @@ class MemorySnapshot:
     def degrees(self, entity_ids: Sequence[int]) -> dict[int, int]:
         """For each entity the number of its relations."""
         return {row: len(self._edges.get(row, [])) for row in entity_ids if row in self._entities}
+
+    def reached(self, entity_ids: Sequence[int]) -> tuple[Any, Any]:
+        """As the protocol says."""
+        return reached_by(self.edges(entity_ids), self.degrees)
 
     def entity_chunks(
         self, entity_ids: Sequence[int], limit: int, allowed: Allowed | None = None

@@ -30,6 +30,7 @@ __all__ = [
     "parse_head",
     "rerank_body",
     "rerank_texts",
+    "rerank_top_n",
     "spoiled_ranks",
     "spoiled_reply",
     "spoiled_rows",
@@ -136,11 +137,20 @@ def embeddings_body(model: str, embeddings: Embeddings, *, encoding: str) -> dic
 
 
 def rerank_texts(body: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Question and texts of a rerank request: the latter are `documents` for Cohere and Jina, `texts` for TEI."""
+    """Question and texts of a rerank request: the latter are `documents` for Cohere and Jina, `texts` for TEI.
+
+    For Alibaba Cloud they are in the body's `input`.
+    """
+    body = body.get("input", body)
     return body["query"], [
         str(entry["text"]) if isinstance(entry, dict) else str(entry)
         for entry in body["texts" if "texts" in body else "documents"]
     ]
+
+
+def rerank_top_n(body: Mapping[str, Any], count: int) -> int:
+    """How many of the texts are asked for."""
+    return int(body.get("parameters", body).get("top_n", count))
 
 
 def rerank_body(body: Mapping[str, Any], ranks: Sequence[tuple[int, float | str]]) -> Any:
@@ -148,6 +158,8 @@ def rerank_body(body: Mapping[str, Any], ranks: Sequence[tuple[int, float | str]
     if "texts" in body:
         return [{"index": index, "score": score} for index, score in ranks]
     results = [{"index": index, "relevance_score": score} for index, score in ranks]
+    if "input" in body:
+        return {"request_id": "rerank-fake", "output": {"results": results}}
     answer: dict[str, Any] = {"id": "rerank-fake", "results": results}
     return answer | {"model": body["model"], "usage": {"total_tokens": 0}}
 

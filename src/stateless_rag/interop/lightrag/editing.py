@@ -14,6 +14,7 @@ from stateless_rag.interop.lightrag.results import DeletionResult
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
+    from stateless_rag.protocols import Basis
 
 __all__ = ["Editing"]
 
@@ -68,6 +69,7 @@ class Editing(Graph):
                 f"there is an entity {shown(new)} already; merge the two, with allow_merge=True"
             )
         if merged:
+            values = await _described(engine, [entity_name, new], values)
             await engine.merge_entities([entity_name], new, **values)
         else:
             if values:
@@ -102,7 +104,10 @@ class Editing(Graph):
         merge_strategy: Mapping[str, str] | None = None,
         target_entity_data: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Make several entities one, as if they had been called that all along; `target_entity_data` wins."""
+        """Make several entities one, as if they had been called that all along; `target_entity_data` wins.
+
+        Where one of them was described by hand, the one that they become is described by all of their descriptions.
+        """
         if merge_strategy is not None:
             warnings.warn(
                 "merge_strategy has no effect: what documents say is merged", DeprecationWarning, stacklevel=2
@@ -111,6 +116,7 @@ class Editing(Graph):
         engine, values = await self.engine(), _entity_values(data)
         sources = texts("source_entities", source_entities)
         name = await _free_name(engine, data.get("entity_name") or None, [*sources, target_entity], values)
+        values = await _described(engine, [*sources, target_entity], values)
         merged = (await engine.merge_entities(sources, target_entity, **values)).entity
         if name is not None and merged is not None and merged.name != name:
             await engine.rename_entity(merged.name, name)
@@ -147,6 +153,23 @@ async def _free_name(
     if other is not None and other.key not in known:
         raise InvalidInput(f"{argument} is {shown(new)}, but there is such an entity; merge it, too")
     return new
+
+
+async def _described(engine: Engine, merged: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with all descriptions of what is merged where one by hand would hide the others."""
+    if "description" in values:
+        return values
+    found = [entity for name in merged if (entity := await engine.entity(name)) is not None]
+
+    def by_hand(basis: Basis) -> bool:
+        log = basis.curations()
+        said = [log.entity(entity.key) for entity in found]
+        return any(one is not None and one.description is not None for one in said)
+
+    if not await engine.workspace.read_basis(by_hand):
+        return values
+    lines = [line for entity in found for line in entity.description.split("\n") if line]
+    return {**values, "description": "\n".join(dict.fromkeys(lines))}
 
 
 def _summary(asked: str, final: str, renamed: bool, merged: bool) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from stateless_rag.providers import O200kTokenizer
 from stateless_rag.settings import CallSettings, ChunkSettings, ExtractSettings, MergeSettings, Settings
 
 if TYPE_CHECKING:
-    from stateless_rag.interop.lightrag.options import Options
+    from stateless_rag.interop.lightrag.options import Options, RoleLLMConfig
     from stateless_rag.protocols import LLM
 
-__all__ = ["chunk_settings", "engine_arguments", "with_chunking"]
+__all__ = ["chunk_settings", "engine_arguments", "llms_by_role", "with_chunking"]
 
 _CHUNK_SIZE, _CHUNK_OVERLAP = 1200, 100
 _FIXED = "fixed_token"
@@ -30,7 +30,7 @@ def engine_arguments(options: Options) -> Mapping[str, Any]:
     """The keyword arguments of `Engine.open`."""
     arguments: dict[str, Any] = {
         "llm": _llm(options, None),
-        "roles": _roles(options),
+        "roles": llms_by_role(options, options.roles),
         "embedder": embedder_of(options.embedding_func, max_batch=options.embedding_batch_num),
         "reranker": reranker_of(options.rerank_model_func),
         "limits": options.limits or _limits(options),
@@ -149,14 +149,13 @@ def _limits(options: Options) -> Limits:
     )
 
 
-def _roles(options: Options) -> dict[str, LLM]:
-    """The LLMs for some kinds of work, by the names that these have here."""
+def llms_by_role(options: Options, configs: Mapping[str, RoleLLMConfig]) -> dict[str, LLM]:
+    """The LLMs for some kinds of work, by the names that these have here; `configs` are by LightRAG's names."""
     named = (("extract", "extract"), ("extract", "summarize"), ("keyword", "keywords"), ("query", "answer"))
-    return {purpose: _llm(options, role) for role, purpose in named if role in options.roles}
+    return {purpose: _llm(options, configs[role]) for role, purpose in named if role in configs}
 
 
-def _llm(options: Options, role: str | None) -> LLM:
-    config = None if role is None else options.roles.get(role)
+def _llm(options: Options, config: RoleLLMConfig | None) -> LLM:
     own = None if config is None else config.func
     keywords = options.llm_model_kwargs if config is None or config.kwargs is None else config.kwargs
     given = options.llm_model_name != DEFAULT_MODEL and own is None

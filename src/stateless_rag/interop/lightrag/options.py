@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stateless_rag.limits import Limits
     from stateless_rag.stores.duckdb.store import Store
 
-__all__ = ["DEFAULT_MODEL", "ROLES", "Options", "RoleLLMConfig"]
+__all__ = ["DEFAULT_MODEL", "ROLES", "Options", "RoleLLMConfig", "checked_role"]
 
 DEFAULT_MODEL = "gpt-4o-mini"
 ROLES = ("extract", "keyword", "query", "vlm")
@@ -246,12 +246,23 @@ def _role_config(role: str, config: Any) -> RoleLLMConfig:
         unknown = set(config) - set(RoleLLMConfig.__dataclass_fields__)
         if unknown:
             raise InvalidInput(f"role_llm_configs[{role!r}] has {shown(sorted(map(str, unknown)))}")
-        return RoleLLMConfig(**config)
+        return checked_role(role, RoleLLMConfig(**config))
     if isinstance(config, RoleLLMConfig):
-        return config
+        return checked_role(role, config)
     if callable(config):
         return RoleLLMConfig(func=config)
     raise InvalidInput(f"role_llm_configs[{role!r}] is {shown(config)}; it must be a RoleLLMConfig")
+
+
+def checked_role(role: str, config: RoleLLMConfig) -> RoleLLMConfig:
+    """The same. Raises InvalidInput for a value that cannot be used."""
+    if not hasattr(config.func, "complete"):
+        optional(f"the func of role {role}", config.func, callback)
+    for name in ("kwargs", "metadata"):
+        optional(f"the {name} of role {role}", getattr(config, name), instance, kind=Mapping)
+    optional(f"the max_async of role {role}", config.max_async, whole, least=1)
+    optional(f"the timeout of role {role}", config.timeout, number, above=0.0)
+    return config
 
 
 # ---- warnings ------------------------------------------------------------------------------------------

@@ -1,58 +1,117 @@
-"""LLMs by role, and the queues in front of providers: what can be looked at, and what cannot be changed."""
+"""LLMs by role, and the queues in front of providers: what can be looked at, and changed."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from stateless_rag.checks import optional, text
+from stateless_rag.checks import choice, instance, optional, shown
 from stateless_rag.errors import InvalidInput
 from stateless_rag.interop.lightrag.core import Core
 from stateless_rag.interop.lightrag.errors import NotSupported
-from stateless_rag.interop.lightrag.options import ROLES
+from stateless_rag.interop.lightrag.mapping import llms_by_role
+from stateless_rag.interop.lightrag.options import ROLES, RoleLLMConfig, checked_role
 from stateless_rag.limits import Kind
 
 __all__ = ["Roles"]
 
 
 class Roles(Core):
-    """An instance is opened with its LLMs; another LLM is another instance."""
+    """Which LLM does what kind of work."""
 
-    async def aupdate_llm_role_config(self, *_: Any, **__: Any) -> NoReturn:
-        """Not supported."""
-        self._refuse("aupdate_llm_role_config")
+    async def aupdate_llm_role_config(
+        self,
+        role: str,
+        model_func: Callable[..., Any] | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        max_async: int | None = None,
+        timeout: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Give a role another LLM, or other arguments, from now on; what is not given stays as it is.
 
-    def update_llm_role_config(self, *_: Any, **__: Any) -> NoReturn:
-        """Not supported."""
-        self._refuse("update_llm_role_config")
+        Calls that have begun end with the LLM they have. `func` and `kwargs` are taken for the first two, as in
+        RoleLLMConfig. Raises InvalidInput for a bad value and NotSupported for the names of a model or a server,
+        of which nothing is built here; then nothing was changed.
+        """
+        given = _given(
+            more,
+            func=model_func,
+            kwargs=model_kwargs,
+            max_async=max_async,
+            timeout=timeout,
+            metadata=metadata,
+        )
+        before = self.roles
+        known = before.get(choice("role", role, among=ROLES), RoleLLMConfig())
+        configs = {**before, role: checked_role(role, replace(known, **given))}
+        llms_by_role(self, configs)
+        if max_async is not None or role == "vlm":
+            told = "role vlm has no effect" if role == "vlm" else "max_async of a role has no effect"
+            warnings.warn(f"LightRAG: {told}", UserWarning, stacklevel=2)
+        object.__setattr__(
+            self, "role_llm_configs", configs
+        )  # at once: others may change other roles meanwhile
+        try:
+            await self._session.change(lambda: {"roles": llms_by_role(self, self.roles)})
+        except BaseException:
+            left = {name: config for name, config in self.roles.items() if name != role}
+            put_back = {role: before[role]} if role in before else {}
+            object.__setattr__(self, "role_llm_configs", {**left, **put_back})
+            raise
+
+    def update_llm_role_config(
+        self,
+        role: str,
+        model_func: Callable[..., Any] | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        max_async: int | None = None,
+        timeout: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Give a role another LLM, or other arguments, from now on."""
+        self._session.run(
+            self.aupdate_llm_role_config(role, model_func, model_kwargs, max_async, timeout, metadata, **more)
+        )
+
+    def set_role_llm_metadata(
+        self, role: str, metadata: Mapping[str, Any] | None = None, **more: Any
+    ) -> None:
+        """Note what `get_llm_role_config` is to tell of a role beside its arguments."""
+        configs = self.roles
+        known = configs.get(choice("role", role, among=ROLES), RoleLLMConfig())
+        optional("metadata", metadata, instance, kind=Mapping)
+        told = {**(metadata or {}), **more}
+        object.__setattr__(self, "role_llm_configs", {**configs, role: replace(known, metadata=told)})
 
     def register_role_llm_builder(self, *_: Any, **__: Any) -> NoReturn:
         """Not supported."""
-        self._refuse("register_role_llm_builder")
-
-    def set_role_llm_metadata(self, *_: Any, **__: Any) -> NoReturn:
-        """Not supported."""
-        self._refuse("set_role_llm_metadata")
+        raise NotSupported(
+            "register_role_llm_builder: LLMs are not built from names here; make the function yourself, and give it "
+            "by role_llm_configs or update_llm_role_config"
+        )
 
     async def wait_for_retired_llm_queues(self) -> None:
         """There are none: nothing to wait for."""
 
     def get_llm_role_config(self, role: str | None = None) -> dict[str, Any]:
-        """What each role, or one, was given at construction."""
+        """What each role, or one, was given."""
         configs = {
             name: {
                 "model": self.llm_model_name,
                 "max_async": None if config is None else config.max_async,
-                "timeout": self.default_llm_timeout if config is None else config.timeout,
+                "timeout": self.default_llm_timeout
+                if config is None or config.timeout is None
+                else config.timeout,
                 "metadata": {} if config is None else dict(config.metadata or {}),
             }
             for name, config in ((name, self.roles.get(name)) for name in ROLES)
         }
-        wanted = optional("role", role, text)
-        if wanted is None:
-            return configs
-        if wanted not in configs:
-            raise InvalidInput(f"role is {wanted!r}; there are {', '.join(ROLES)}")
-        return configs[wanted]
+        return configs if role is None else configs[choice("role", role, among=ROLES)]
 
     async def get_llm_queue_status(self) -> dict[str, int]:
         """How many calls run and wait, and how many may run; of all roles together."""
@@ -74,8 +133,18 @@ class Roles(Core):
             "max_async": limits.capacity(kind),
         }
 
-    def _refuse(self, method: str) -> NoReturn:
+
+def _given(more: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    """The fields of a RoleLLMConfig that are given, by either name."""
+    for name in ("func", "kwargs"):
+        if more.get(name) is not None:
+            if named[name] is not None:
+                raise InvalidInput(f"{name} and model_{name} are the same; give one of them")
+            named[name] = more[name]
+    unknown = sorted(set(more) - {"func", "kwargs"})
+    if unknown:
         raise NotSupported(
-            f"{method}: an instance keeps the LLMs it was made with; give role_llm_configs when you make one, or "
-            "finalize this one and make another: a workspace may be opened with any LLM"
+            f"update_llm_role_config: {shown(unknown)}: LLMs are not built from names here; give the function itself "
+            "as model_func, with its arguments as model_kwargs"
         )
+    return {name: value for name, value in named.items() if value is not None}

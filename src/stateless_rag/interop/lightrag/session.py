@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,30 +49,40 @@ class Place:
 
 @dataclass(frozen=True)
 class Opened:
-    """An open store and an engine in it; `arguments` open others on the same workspace."""
+    """An open store and an engine in it; `arguments` open others on the same workspace.
+
+    `earlier` are engines with other arguments that somebody may use still.
+    """
 
     store: Store
     engine: Engine
     arguments: Mapping[str, Any]
     owns_store: bool
+    earlier: tuple[Engine, ...] = ()
 
     async def close(self) -> None:
-        """Close the engine, and the store if it was opened for it."""
-        try:
-            await self.engine.close()
-        finally:
+        """Close the engines, and the store if it was opened for them."""
+        async with AsyncExitStack() as stack:
             if self.owns_store:
-                await self.store.close()
+                stack.push_async_callback(self.store.close)
+            for engine in (*self.earlier, self.engine):
+                stack.push_async_callback(engine.close)
 
     def close_now(self) -> None:
         """As `close`, without a loop."""
-        self.engine.close_now()
+        for engine in (self.engine, *self.earlier):
+            engine.close_now()
         if self.owns_store:
             self.store.close_now()
 
     async def another(self, **changes: Any) -> Engine:
         """Another engine on the same workspace; cheap, as the workspace is in memory."""
         return await Engine.open(self.store, self.engine.name, **{**self.arguments, **changes})
+
+    async def changed(self, arguments: Mapping[str, Any]) -> Opened:
+        """The same workspace with other arguments; what runs goes on with those that it has."""
+        engine = await self.another(**arguments)
+        return Opened(self.store, engine, arguments, self.owns_store, (*self.earlier, self.engine))
 
 
 class Session:
@@ -92,6 +102,24 @@ class Session:
         if opening.done():
             return opening.result()
         return await asyncio.shield(asyncio.wrap_future(opening))
+
+    async def change(self, changes: Callable[[], Mapping[str, Any]]) -> None:
+        """Use other arguments from now on; those who came before keep what they have. All or nothing."""
+        with self._lock:
+            opening, arguments = self._opening, {**self._arguments(), **changes()}
+            if opening is None:
+                self._arguments = lambda: arguments
+                return
+        before = await self.opened()
+        after = await before.changed(arguments)
+        ready: Future[Opened] = Future()
+        ready.set_result(after)
+        with self._lock:
+            if taken := self._opening is opening:
+                self._opening, self._arguments = ready, lambda: arguments
+        if not taken:  # somebody closed it meanwhile, or changed it as well
+            await after.engine.close()
+            await self.change(changes)
 
     async def close(self) -> None:
         """Close all that is open. May be called twice."""

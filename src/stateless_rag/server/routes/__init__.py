@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stateless_rag.server.routes.api_page import api_page_routes
+from stateless_rag.server.routes.batches import batch_routes
 from stateless_rag.server.routes.budgets import budget_routes
 from stateless_rag.server.routes.communities import community_routes
 from stateless_rag.server.routes.custom_graph import custom_graph_routes
@@ -38,11 +40,13 @@ ALL = (
     custom_graph_routes,
     file_routes,
     run_routes,
+    batch_routes,
     keeping_routes,
     maintaining_routes,
     budget_routes,
     duplicate_routes,
     health_routes,
+    api_page_routes,
     login_routes,
     lightrag_document_routes,
     lightrag_change_routes,

@@ -15,6 +15,7 @@ from stateless_rag.server.asked import Asked, WriteProject, Writing
 from stateless_rag.server.reading_json import read_json
 from stateless_rag.server.replies import told
 from stateless_rag.server.routes.described import PROJECT, lightrag_router, project_router
+from stateless_rag.stages.chunk import document_id as _id_of
 from stateless_rag.types import InsertReport
 
 if TYPE_CHECKING:
@@ -104,14 +105,16 @@ async def _insert(request: Request, asked: Asked, document_id: str | None) -> Re
         graph = graph["custom_kg"]
     if not isinstance(graph, dict):
         raise InvalidInput("the body must be an object with chunks, entities and relationships")
-    service, chunks = asked.service, graph.get("chunks")
-    service.quotas.tokens(asked.workspace)
+    service = asked.service
+    await asked.within_tokens()
     tracking_id = new_tracking_id()
-    if not await service.leases.exists(asked.workspace):
-        await asyncio.to_thread(graph_documents, graph, document_id)  # what is refused makes no workspace
-    size = {document_id or "": _characters(chunks)}
-    async with asked.writing_engine() as engine, service.quotas.room(engine, size):
+    sizes: dict[str, int] = {}
+    if service.quotas.bounds_room or not await service.leases.exists(asked.workspace):
+        documents = await asyncio.to_thread(graph_documents, graph, document_id)
+        sizes = {_id_of(each): len(each.text) for each in documents}  # what is refused makes no workspace
+    async with asked.writing_engine() as engine, service.quotas.reserved(engine, sizes):
         report = await engine.insert_graph(graph, document_id=document_id, tracking_id=tracking_id)
+    asked.note(report.usage)
     warnings: dict[str, int] = {}
     for each in report.documents:
         for what, count in each.warnings.items():
@@ -131,13 +134,6 @@ async def _insert(request: Request, asked: Asked, document_id: str | None) -> Re
         "report": report,
     }
     return told(body)
-
-
-def _characters(chunks: Any) -> int:
-    if not isinstance(chunks, list):
-        return 0
-    texts = (chunk.get("content") for chunk in chunks if isinstance(chunk, dict))
-    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def custom_graph_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -- as all of them are called

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from stateless_rag.server.asked import CheckedRoute
 from stateless_rag.server.problems import Problem
 
 __all__ = ["PROJECT", "lightrag_router", "ollama_router", "openai_router", "project_router"]
@@ -57,17 +58,19 @@ class CompletionError(BaseModel):
 
 def lightrag_router(prefix: str = "") -> APIRouter:
     """A router of LightRAG's routes."""
-    return APIRouter(prefix=prefix, tags=["lightrag"], responses=_errors(Detail))
+    return APIRouter(prefix=prefix, tags=["lightrag"], responses=_errors(Detail), route_class=CheckedRoute)
 
 
 def ollama_router() -> APIRouter:
     """A router for clients of Ollama."""
-    return APIRouter(prefix="/api", tags=["ollama"], responses=_errors(ChatError))
+    return APIRouter(prefix="/api", tags=["ollama"], responses=_errors(ChatError), route_class=CheckedRoute)
 
 
 def openai_router() -> APIRouter:
     """A router for clients of OpenAI."""
-    return APIRouter(prefix="/v1", tags=["openai"], responses=_errors(CompletionError))
+    return APIRouter(
+        prefix="/v1", tags=["openai"], responses=_errors(CompletionError), route_class=CheckedRoute
+    )
 
 
 def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -81,4 +84,4 @@ def project_router(tag: str, prefix: str = "/api/v1/projects") -> APIRouter:
         status: {"description": said, "content": {"application/problem+json": {"schema": schema}}}
         for status, said in _ERRORS
     }
-    return APIRouter(prefix=prefix, tags=[tag], responses=responses)
+    return APIRouter(prefix=prefix, tags=[tag], responses=responses, route_class=CheckedRoute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -16,13 +17,13 @@ from stateless_rag.listing import Order
 from stateless_rag.server.asked import Asked, ReadProject, WriteProject
 from stateless_rag.server.board import CLOSING
 from stateless_rag.server.keyed import key_tracking_id
+from stateless_rag.server.lines import NewDocument
 from stateless_rag.server.problems import Refused
 from stateless_rag.server.replies import server_event, server_events, told
 from stateless_rag.server.routes.described import PROJECT, project_router
 from stateless_rag.server.texts import weight
 from stateless_rag.stages.chunk import document_id
 from stateless_rag.types import (
-    Document,
     DocumentContents,
     DocumentPage,
     DocumentStatus,
@@ -36,26 +37,23 @@ if TYPE_CHECKING:
 
     from stateless_rag.engine import Engine
     from stateless_rag.server.settings import ServerSettings
+    from stateless_rag.types import Document
 
 __all__ = ["accept", "document_routes"]
 
 _QUIET = 15.0  # seconds after which a comment shows that the stream is alive
+_SETTLED = frozenset({"committed", "failed", "unchanged", "deleted"})
 _Ids = Annotated[list[str], Field(min_length=1, max_length=100_000)]
-
-
-class NewDocument(BaseModel, extra="forbid"):
-    """A text to be known. Without an id that follows from the source, else from the text."""
-
-    text: str
-    id: str | None = None
-    source: str | None = None
-    metadata: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
 class NewDocuments(BaseModel, extra="forbid"):
     """Documents to be taken in."""
 
     documents: Annotated[list[NewDocument], Field(min_length=1)]
+
+    def made(self) -> list[Document]:
+        """The documents. Raises InvalidInput for what is none."""
+        return [each.made() for each in self.documents]
 
 
 class Accepted(BaseModel):
@@ -122,10 +120,7 @@ async def insert_documents(asked: WriteProject, body: NewDocuments, idempotency_
     """Take documents in, in the background; one whose id is known is updated."""
 
     async def work() -> dict[str, Any]:
-        documents = [
-            Document(each.text, id=each.id, source=each.source, metadata=each.metadata)
-            for each in body.documents
-        ]
+        documents = body.made()
         name = None if idempotency_key is None else key_tracking_id(asked.workspace, idempotency_key)
         tracking_id = await accept(asked, documents, name or new_tracking_id(), once=name is not None)
         return {"tracking_id": tracking_id, "ids": [document_id(document) for document in documents]}
@@ -142,9 +137,9 @@ async def accept(asked: Asked, documents: Sequence[Document], tracking_id: str, 
     With `once` nothing is done if there are documents of that tracking id already.
     """
     service = asked.service
-    service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     async with asked.writing_engine() as engine:
-        if once and (await engine.list_documents(tracking_id=tracking_id, limit=1)).total:
+        if once and await engine.tracked(tracking_id):
             return tracking_id
         async with service.quotas.room(engine, {document_id(each): weight(each) for each in documents}):
             service.board.begin(asked.workspace, len(documents), f"accepted {len(documents)} documents")
@@ -219,11 +214,13 @@ async def cancel_documents(asked: WriteProject, body: Chosen) -> Response:
 
 async def retry_documents(asked: WriteProject, body: Chosen) -> Response:
     """Try again what has failed or was cancelled, in the background; only what is missing is paid for."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     async with asked.engine() as engine:
-        page = await engine.list_documents(status="failed", tracking_id=body.tracking_id, limit=None)
+        tracked = body.tracking_id
+        known = await (engine.documents() if tracked is None else engine.tracked(tracked))
     wanted = None if body.ids is None else set(body.ids)
-    ids = [each.id for each in page.documents if wanted is None or each.id in wanted]
+    failed = [each.id for each in known if each.status is Status.FAILED]
+    ids = [id_ for id_ in failed if wanted is None or id_ in wanted]
     if ids:
         asked.service.board.begin(asked.workspace, len(ids), f"retrying {len(ids)} documents")
         asked.service.ingestion.retry(asked.workspace, ids)
@@ -242,45 +239,48 @@ async def watch_documents(asked: ReadProject, tracking_id: str | None = None) ->
 
 async def _events(asked: Asked, tracking_id: str | None) -> AsyncGenerator[bytes]:
     async with asked.service.board.listening(asked.workspace) as queue:
-        ids = None
+        standing = None
         if tracking_id is not None:
-            ids, counts, settled = await _standing(asked, tracking_id)
-            yield server_event("documents", counts)
-            if settled:
-                yield server_event("settled", counts)
-                return
-        while True:
+            standing = await _standing(asked, tracking_id)
+            yield server_event("documents", standing.counts)
+        while standing is None or standing.open:
             try:
                 async with asyncio.timeout(_QUIET):
                     event = await queue.get()
             except TimeoutError:
                 yield b": alive\n\n"
-                continue
-            if event.kind == CLOSING:
+                event = None
+            if event is not None and event.kind == CLOSING:
                 return
-            if ids is None or event.document_id in ids:
+            if event is not None and (standing is None or event.document_id in standing.ids):
                 yield server_event(event.kind, _shown(event))
-            if tracking_id is not None and event.kind in (
-                "committed",
-                "failed",
-                "unchanged",
-                "deleted",
-                "finished",
-            ):
-                _, counts, settled = await _standing(asked, tracking_id)
-                if settled:
-                    yield server_event("settled", counts)
-                    return
+            if tracking_id is None or standing is None:
+                continue
+            if event is not None and event.kind in _SETTLED:
+                standing.open.discard(event.document_id)
+            # All are looked at only where none seems to be left, or one who is slow may have missed something.
+            if not standing.open or event is None or event.kind == "finished":
+                standing = await _standing(asked, tracking_id)
+        yield server_event("settled", standing.counts)
 
 
-async def _standing(asked: Asked, tracking_id: str) -> tuple[set[str], dict[str, int], bool]:
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where the documents of a tracking id stand: all ids, how many are in which status, and the ids not settled."""
+
+    ids: frozenset[str]
+    counts: dict[str, int]
+    open: set[str | None]
+
+
+async def _standing(asked: Asked, tracking_id: str) -> _Standing:
     async with asked.engine() as engine:
-        page = await engine.list_documents(tracking_id=tracking_id, limit=None)
+        documents = await engine.tracked(tracking_id)
     counts = {status.value: 0 for status in Status}
-    for each in page.documents:
+    for each in documents:
         counts[each.status] += 1
-    open_ = len(page.documents) - counts[Status.PROCESSED] - counts[Status.FAILED]
-    return {each.id for each in page.documents}, counts, not open_
+    open_ = {each.id for each in documents if each.status not in (Status.PROCESSED, Status.FAILED)}
+    return _Standing(frozenset(each.id for each in documents), counts, {*open_})
 
 
 def _shown(event: Event) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Pair(BaseModel, extra="forbid"):
 async def propose_duplicates(asked: WriteProject, body: Proposed) -> Response:
     """Entities that may be one, surest first. Nothing is changed."""
     if body.ask_llm:
-        asked.service.quotas.tokens(asked.workspace)
+        await asked.within_tokens()
     async with asked.engine() as engine:
         found = await engine.propose_duplicates(least=body.least, limit=body.limit, ask_llm=body.ask_llm)
     return told(found)

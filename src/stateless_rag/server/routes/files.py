@@ -14,9 +14,11 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
+from stateless_rag.exporting.lines import Brought, read_lines
 from stateless_rag.server.asked import ReadProject, WriteProject
 from stateless_rag.server.replies import jsonable, told
 from stateless_rag.server.routes.described import PROJECT, project_router
+from stateless_rag.stages.chunk import document_id
 from stateless_rag.types import ExportFormat, ExportKind, JsonlReport
 
 if TYPE_CHECKING:
@@ -66,12 +68,22 @@ async def import_project(request: Request, asked: WriteProject) -> Response:
     """Bring in a file that `export` has made as JSON Lines; into a workspace that holds something, as an insert."""
     path = await asyncio.to_thread(new_file, ".jsonl")
     try:
+        await asked.within_tokens()
         await received(request, path)
-        async with asked.writing_engine() as engine:
+        quotas = asked.service.quotas
+        sizes = await asyncio.to_thread(_sizes, path) if quotas.bounds_room else {}
+        async with asked.writing_engine() as engine, quotas.reserved(engine, sizes):
             report = await engine.import_jsonl(path)
     finally:
         path.unlink(missing_ok=True)
     return told(report)
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """The characters of the documents in a file, by id."""
+    with path.open("rb") as file:
+        lines = (line for line in read_lines(file, "the file") if isinstance(line, Brought))
+        return {document_id(line.document): len(line.document.text) for line in lines}
 
 
 async def received(request: Request, path: Path) -> None:

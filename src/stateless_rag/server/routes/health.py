@@ -72,7 +72,7 @@ def _known(service: Service, workspace: str) -> dict[str, Any]:
     return {
         "workspace": workspace,
         "working_directory": settings.root,
-        "input_directory": "",
+        "input_directory": settings.input_dir or "",
         "server_mode": "uvicorn",
         "workers": 1,
         "workspaces": {
@@ -101,7 +101,7 @@ def _known(service: Service, workspace: str) -> dict[str, Any]:
         "llm_queue_status": dict.fromkeys(("extract", "keyword", "query"), queues["llm"]),
         "embedding_queue_status": queues["embedder"],
         "rerank_queue_status": queues["reranker"],
-        "configuration": _configuration(settings),
+        "configuration": {**_configuration(settings), **service.about},
     }
 
 
@@ -135,7 +135,7 @@ def _configuration(settings: ServerSettings) -> Mapping[str, Any]:
         "embedding_func_max_async": settings.embedder_calls,
         "rerank_max_async": settings.reranker_calls,
         "max_parallel_insert": settings.working,
-        "enable_rerank": True,
+        "enable_rerank": False,
         "rerank_binding": "null",
         "enable_llm_cache": True,
         "enable_llm_cache_for_extract": True,

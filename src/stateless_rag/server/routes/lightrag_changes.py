@@ -73,7 +73,7 @@ async def cancel_pipeline(asked: Writing) -> Response:
 
 async def reprocess_failed(asked: Writing) -> Response:
     """Try again what has failed; only what is missing is paid for."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     if await asked.service.leases.exists(asked.workspace):
         asked.service.board.begin(asked.workspace, 0, "retrying failed documents")
         asked.service.ingestion.retry(asked.workspace)

@@ -165,8 +165,7 @@ async def track_status(asked: Reading, track_id: str) -> Response:
     rows: list[dict[str, Any]] = []
     async with asked.engine_or_none() as engine:
         if engine is not None:
-            page = await engine.list_documents(tracking_id=track_id, limit=None)
-            rows = await _rows(engine, page.documents)
+            rows = await _rows(engine, await engine.tracked(track_id))
     summary = dict(Counter(row["status"] for row in rows))
     return told(
         {"track_id": track_id, "documents": rows, "total_count": len(rows), "status_summary": summary}

@@ -148,11 +148,13 @@ class Data(BaseModel):
 
 async def query(asked: Reading, body: Query) -> Response:
     """Answer a question."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     begun = time.perf_counter()
     options = body.options(asked.service.settings.user_prompt_prefix)
     async with asked.engine_or_none() as engine:
         answer = None if engine is None else await engine.query(body.query, **options)
+    if answer is not None:
+        asked.note(answer.usage)
     text = Prompts().no_context if answer is None else answer.text
     references = [] if answer is None else _references(answer.retrieval, body)
     reply = {
@@ -166,14 +168,14 @@ async def query(asked: Reading, body: Query) -> Response:
 
 async def stream_query(asked: Reading, body: Query) -> Response:
     """Answer a question as lines of JSON: references, then the text piece by piece."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     options = body.options(asked.service.settings.user_prompt_prefix)
     return ndjson(_lines(asked, body, options))
 
 
 async def query_data(asked: Reading, body: Query) -> Response:
     """What is found for a question, without an answer."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     options = {
         **body.options(asked.service.settings.user_prompt_prefix),
         "only_context": True,
@@ -182,6 +184,7 @@ async def query_data(asked: Reading, body: Query) -> Response:
     async with asked.engine_or_none() as engine:
         answer = None if engine is None else await engine.query(body.query, **options)
     if answer is not None:
+        asked.note(answer.usage)
         data = to_lightrag_data(answer.retrieval)
         if body.mode == "bypass":
             data["data"] = {"entities": [], "relationships": [], "chunks": [], "references": []}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from stateless_rag.errors import InvalidInput
 from stateless_rag.server.asked import AdminProject, ReadProject, WriteProject
+from stateless_rag.server.lines import received_lines
 from stateless_rag.server.replies import server_events, told
 from stateless_rag.server.routes.described import PROJECT, project_router
 from stateless_rag.server.routes.documents import Ids, NewDocuments
 from stateless_rag.server.runs import run_events
-from stateless_rag.types import Budget, CheckReport, CostRow, CostsBy, Document, EnableReport, Estimate, Price
+from stateless_rag.types import Budget, CheckReport, CostRow, CostsBy, EnableReport, Estimate, Price
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -106,13 +107,29 @@ async def list_costs(
 
 async def estimate_documents(asked: WriteProject, body: Estimated) -> Response:
     """What taking documents in would cost now. Nothing is paid, no document is taken in."""
-    documents = [
-        Document(each.text, id=each.id, source=each.source, metadata=each.metadata) for each in body.documents
-    ]
+    documents = body.made()
     given = body.prices
     prices = None if given is None else {name: Price(**each.model_dump()) for name, each in given.items()}
     async with asked.writing_engine() as engine:
         return told(await engine.estimate(documents, prices=prices, batch=body.batch))
+
+
+async def estimate_lines(
+    request: Request,
+    asked: WriteProject,
+    prices: Annotated[
+        str | None, Query(max_length=65_536, description='Prices by model, as JSON: {"*": {"input": 0.25}}.')
+    ] = None,
+    batch: Annotated[bool, Query(description="If the extraction goes in batch files.")] = False,
+) -> Response:
+    """As the route without lines, of documents that come one in each line, as JSON: of more than fit into one body."""
+    table = _prices(prices)
+    lines = await received_lines(request, asked.service.settings.max_text_body)
+    try:
+        async with asked.writing_engine() as engine:
+            return told(await engine.estimate(lines.documents(), prices=table, batch=batch))
+    finally:
+        lines.close()
 
 
 async def upgrade_documents(asked: AdminProject, body: Upgraded) -> Response:
@@ -120,7 +137,7 @@ async def upgrade_documents(asked: AdminProject, body: Upgraded) -> Response:
 
     Server-sent events of the steps, at last report, or error. What is not done when the reader goes stays pending.
     """
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     async with asked.engine():
         pass  # that there is none is told before the stream begins
 
@@ -135,7 +152,7 @@ async def reembed_project(asked: AdminProject, body: Reembedded) -> Response:
 
     Server-sent events of the steps, at last report, or error. Interrupted, the same request goes on.
     """
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     embedder = asked.service.embedders(body.embedder)
     async with asked.engine():
         pass  # that there is none is told before the stream begins
@@ -189,6 +206,14 @@ def maintaining_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -
     add(f"{PROJECT}/settings", change_settings, methods=["PATCH"], response_model=SettingsBody)
     add(f"{PROJECT}/costs/rows", list_costs, methods=["GET"], response_model=list[CostRow])
     add(f"{PROJECT}/estimate", estimate_documents, methods=["POST"], response_model=Estimate)
+    lines = {"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+    add(
+        f"{PROJECT}/estimate/lines",
+        estimate_lines,
+        methods=["POST"],
+        response_model=Estimate,
+        openapi_extra=lines,
+    )
     add(f"{PROJECT}/upgrade", upgrade_documents, methods=["POST"], responses=stream, response_class=Response)
     add(f"{PROJECT}/reembed", reembed_project, methods=["POST"], responses=stream, response_class=Response)
     add(f"{PROJECT}/enable", enable_documents, methods=["POST"], response_model=EnableReport)

@@ -192,12 +192,14 @@ def _asked_for(text: str, mode: str) -> tuple[str, dict[str, Any]]:
 async def _answer(
     asked: Asked, question: str, options: Mapping[str, Any], shape: _Shape, *, stream: bool
 ) -> Response:
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     if stream:
         return ndjson(_lines(asked, question, options, shape))
     begun = time.perf_counter()
     async with asked.engine_or_none() as engine:
         answer = None if engine is None else await engine.query(question, **options)
+    if answer is not None:
+        asked.note(answer.usage)
     text = Prompts().no_context if answer is None else answer.text
     return told(shape.end(answer, begun, text))
 

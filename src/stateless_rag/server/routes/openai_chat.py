@@ -127,7 +127,7 @@ async def complete(request: Request, asked: Chatting, body: Completion) -> Respo
         "history": tuple((role, text) for role, text in turns[:-1] if role in ("user", _ASSISTANT) and text),
         "user_prompt": "\n".join(text for role, text in turns if role in ("system", "developer")),
     }
-    asked.service.quotas.tokens(picked.asked.workspace)
+    await picked.asked.within_tokens()
     head = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "created": int(asked.service.wall()),
@@ -136,6 +136,7 @@ async def complete(request: Request, asked: Chatting, body: Completion) -> Respo
     async with picked.asked.engine() as engine:
         if not body.stream:
             answer = await engine.query(turns[-1][1], **options)
+            picked.asked.note(answer.usage)
             return told(_whole(head, answer))
     usage = bool(body.stream_options and body.stream_options.include_usage)
     return server_events(_chunks(picked.asked, turns[-1][1], options, head, usage=usage))

@@ -211,15 +211,16 @@ class ExplanationBody(BaseModel):
 
 async def query(asked: ReadProject, body: Answered) -> Response:
     """Answer a question, with references."""
-    options = _options(asked, body)
+    options = await _options(asked, body)
     async with asked.engine() as engine:
         answer = await engine.query(body.question, **options)
+    asked.note(answer.usage)
     return told(_answer_of(answer, body))
 
 
 async def stream_query(asked: ReadProject, body: Answered) -> Response:
     """Answer a question as server-sent events: step, found, text, at last answer, or error."""
-    options = _options(asked, body)
+    options = await _options(asked, body)
     async with asked.engine():
         pass  # that there is none is told before the stream begins
     return server_events(_events(asked, body, options))
@@ -227,14 +228,14 @@ async def stream_query(asked: ReadProject, body: Answered) -> Response:
 
 async def retrieve(asked: ReadProject, body: Question) -> Response:
     """What would be found for a question; no LLM is asked."""
-    options = _options(asked, body)
+    options = await _options(asked, body)
     async with asked.engine() as engine:
         return told(await engine.retrieve(body.question, **options))
 
 
 async def explain(asked: ReadProject, body: Explained) -> Response:
     """Why each passage is found for a question, and which step lost the document that was expected."""
-    options = _options(asked, body)
+    options = await _options(asked, body)
     async with asked.engine() as engine:
         found = await engine.explain(body.question, expect=body.expect, **options)
     if not body.include_trace:
@@ -304,9 +305,9 @@ async def _events(asked: Asked, body: Answered, options: dict[str, Any]) -> Asyn
                     yield failed_event(error)
 
 
-def _options(asked: Asked, body: Question) -> dict[str, Any]:
+async def _options(asked: Asked, body: Question) -> dict[str, Any]:
     """What is said of how to answer, checked. Raises Refused if the workspace has spent its tokens."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     given: dict[str, Any] = body.options.model_dump(exclude_none=True)
     if isinstance(body, Answered):
         given |= {"only_context": body.only_context, "only_prompt": body.only_prompt}

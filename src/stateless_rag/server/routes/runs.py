@@ -16,7 +16,7 @@ from stateless_rag.server.routes.documents import NewDocuments
 from stateless_rag.server.runs import run_events
 from stateless_rag.server.texts import weight
 from stateless_rag.stages.chunk import document_id
-from stateless_rag.types import Budget, Document
+from stateless_rag.types import Budget
 
 if TYPE_CHECKING:
     from stateless_rag.engine import Engine
@@ -48,16 +48,16 @@ async def ingest_documents(asked: WriteProject, body: Ingested) -> Response:
 
     Who stops reading leaves them to the server, which takes them in all the same, unless there is a budget.
     """
-    documents = [
-        Document(each.text, id=each.id, source=each.source, metadata=each.metadata) for each in body.documents
-    ]
-    asked.service.quotas.tokens(asked.workspace)
+    documents = body.made()
+    await asked.within_tokens()
     sizes = {document_id(each): weight(each) for each in documents}
-    async with asked.writing_engine() as engine, asked.service.quotas.room(engine, sizes):
-        pass  # what is too much is told before the stream begins
+    quotas = asked.service.quotas
+    async with asked.writing_engine() as engine, quotas.room(engine, sizes):
+        pass  # what is too much is told before the stream begins, and within it where another came first
 
     async def work(engine: Engine) -> InsertReport:
-        return await engine.insert(documents, budget=body.budget)
+        async with quotas.reserved(engine, sizes):
+            return await engine.insert(documents, budget=body.budget)
 
     events = run_events(asked, work, create=True)
     return server_events(events if body.budget else _left_to_server(asked, events))
@@ -65,7 +65,7 @@ async def ingest_documents(asked: WriteProject, body: Ingested) -> Response:
 
 async def resume_documents(asked: WriteProject, body: Resumed) -> Response:
     """Go on with what waits or has failed, and wait for it: server-sent events, at last report, or error."""
-    asked.service.quotas.tokens(asked.workspace)
+    await asked.within_tokens()
     async with asked.engine():
         pass  # that there is none is told before the stream begins
 

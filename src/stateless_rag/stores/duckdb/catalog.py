@@ -65,7 +65,8 @@ class Catalog:
         found = self.find(name)
         if found is None:
             raise WorkspaceNotFound(
-                f"there is no workspace {name!r} in {self._root}; `stateless-rag workspaces list` shows what is there"
+                f"there is no workspace {name!r} in {self._root}; `stateless-rag workspaces list` shows what is there",
+                name,
             )
         return found
 

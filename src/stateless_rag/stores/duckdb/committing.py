@@ -70,13 +70,18 @@ class Committer:
         if any(mention.weight for _, mention in change.relation_mentions):
             workspace.note_weights(cursor)
         embedded = self._unchanged_vectors(cursor, change, replaced)
-        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision, replaced)
+        pause = workspace.way.give
+        pause()
+        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision, replaced, pause)
+        pause()
         write_disabled(cursor, workspace.sql, workspace.schema, change)
         if change.curation is not None:
             write_curation(cursor, workspace.sql, workspace.schema, view.curations, change.curation)
         cursor.execute(self._catalog["set_revision"], [revision, workspace.record.schema]).fetchall()
         vectors = self._segments.advance(cursor, view.vectors, change, embedded)
+        pause()
         following = view.following(cursor, workspace.sql, change, vectors)
+        pause()
         self._revisions.prepare(following, change)
         return following
 

@@ -43,12 +43,14 @@ class Write:
     `apply` runs inside a transaction and may run again in another one if the first is rolled back. It may refuse
     by raising one of our errors before it has executed a statement that changes anything. `committed` runs after
     the commit, still in the lane; `abandoned` after a rollback. `alone` keeps others out of the transaction.
+    `patience`: so many seconds it may wait for others to share its transaction, if nothing else is to be written.
     """
 
     apply: Callable[[Cursor], Any]
     committed: Callable[[Any], None] | None = None
     abandoned: Callable[[], None] | None = None
     alone: bool = False
+    patience: float = 0.0
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -76,6 +78,7 @@ class Database:
         self._executor = executor
         self._lock = threading.Lock()
         self._queue: list[Write] = []
+        self._hurry = threading.Event()
         self._running = False
         self._cursor: Cursor | None = None
 
@@ -88,6 +91,8 @@ class Database:
         """Queue a write; its future tells the value that `apply` returned, once it is durable."""
         with self._lock:
             self._queue.append(write)
+            if not write.patience:
+                self.hurry()
             start = not self._running
             self._running = True
         if start:
@@ -103,6 +108,10 @@ class Database:
                 raise StoreClosed("the store is closed") from error
         return write.future
 
+    def hurry(self) -> None:
+        """Let no write be patient that waits now."""
+        self._hurry.set()
+
     def run(self, apply: Callable[[Cursor], Any]) -> Any:
         """Carry out a write and wait for it; for threads of the store's own and for closing."""
         return self.submit(Write(apply)).result()
@@ -116,6 +125,10 @@ class Database:
     def _drain(self) -> None:
         while True:
             with self._lock:
+                patience = min((write.patience for write in self._queue), default=0.0)
+            self._hurry.wait(patience)
+            with self._lock:
+                self._hurry.clear()
                 batch, self._queue = self._queue, []
                 if not batch:
                     self._running = False

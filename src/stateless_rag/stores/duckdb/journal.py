@@ -52,6 +52,9 @@ class _Batch:
 
 
 _REPLIES = 0  # the dimension under which replies are gathered
+# Seconds in which calls that are under way may come to share a flush. Replies are needed to go on with a chunk; while
+# vectors are kept there are others to be embedded.
+_REPLIES_WAIT, _VECTORS_WAIT = 0.005, 0.02
 
 
 class DuckJournal:
@@ -75,7 +78,10 @@ class DuckJournal:
     async def put(self, entry: JournalEntry) -> None:
         at = self._wall()
         self._workspace.spending.add(entry.model, entry.usage, batch=entry.batch is not None)
-        await settled(self._gather(_REPLIES, lambda batch: batch.entries.append((entry, at))))
+        flush = self._gather(_REPLIES, lambda batch: batch.entries.append((entry, at)))
+        if not entry.usage.calls:  # for a question, which waits for nobody
+            self._workspace.database.hurry()
+        await settled(flush)
 
     async def get(self, digest: str) -> LLMReply | None:
         if self._learned and hash(digest) not in self._known:
@@ -101,13 +107,18 @@ class DuckJournal:
             if batch is None:
                 batch, begun = self._opened(dimension), False
             add(batch)
+        if not self.flights.calls:
+            self._workspace.database.hurry()
         if not begun:  # also if the write comes to nothing before it has begun
             batch.flush.add_done_callback(lambda _: self._close(batch))
         return batch.flush
 
     def _opened(self, dimension: int) -> _Batch:
         # The write waits for the lock before it looks at what it is to flush.
-        write = Write(lambda cursor: self._write(cursor, batch), lambda _: self._written(batch))
+        patience = _VECTORS_WAIT if dimension else _REPLIES_WAIT
+        write = Write(
+            lambda cursor: self._write(cursor, batch), lambda _: self._written(batch), patience=patience
+        )
         batch = _Batch(dimension, write.future)
         self._workspace.write(write)
         self._open[dimension] = batch

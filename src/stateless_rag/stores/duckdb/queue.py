@@ -75,20 +75,30 @@ class DocumentQueue:
             append(cursor, f"{self._workspace.schema}.pending", _columns(numbered, now))
             append(cursor, f"{self._workspace.schema}.given", _given_columns(numbered))
 
+        taken: list[Claim] = []
+        waited_for = claimed
+
         def committed(_: None) -> None:
             with self._lock:
                 for claim in numbered:
                     self._pending.add(claim.sequence, claim.document_id, claim.tracking_id, failed=False)
+                if waited_for:  # in one go, so that nobody else takes them before
+                    newest = {claim.document_id: claim for claim in numbered}
+                    taken.extend(c for id_, c in newest.items() if self._pending.take(id_, c.sequence))
 
         # Durable means known as pending, also if whoever submitted has been cancelled by then.
-        await settled(self._workspace.write(Write(apply, committed)))
+        try:
+            await settled(self._workspace.write(Write(apply, committed)))
+        except BaseException:
+            with self._lock:
+                waited_for = False
+                for claim in taken:
+                    self._pending.release(claim.sequence)
+            raise
         with self._lock:
-            newest = {claim.document_id: claim for claim in numbered if claim.sequence in self._pending}
-            taken = [
-                claim for id_, claim in newest.items() if claimed and self._pending.take(id_, claim.sequence)
-            ]
-            failed = {claim.sequence: self._pending.failed_before(claim.sequence) for claim in taken}
-        return numbered, await self._with_errors(taken, failed)
+            left = [claim for claim in taken if claim.sequence in self._pending]
+            failed = {claim.sequence: self._pending.failed_before(claim.sequence) for claim in left}
+        return numbered, await self._with_errors(left, failed)
 
     async def _with_errors(
         self, claims: Sequence[Claim], failed: Mapping[int, int | None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "document_row",
     "entity_codec",
     "entity_row",
+    "labels",
     "mentions",
     "metadata_json",
     "passage",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 SEPARATOR = "\x1f"
+BETWEEN = "\x1e"  # the texts of a row in memory; as of all control characters, there is none in them
 Source = tuple["str | None", str]
 Piece = tuple[str, str, int, int, int, str, int]
 _PIECE = ("chunk_id", "document_id", "ordinal", "start", "stop", "text", "tokens")
@@ -192,8 +194,10 @@ def write_change(
     embedded: Mapping[int, int],
     revision: int,
     replaced: Replaced | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> None:
-    """All rows of a change but the vectors. `embedded` holds, for rows whose vector stays, its revision.
+    """All rows of a change but the vectors. `embedded` holds, for rows whose vector stays, its revision. `pause` is
+    called between two tables.
 
     `replaced` are those rows that are there, of all that the change names: looked for if it is not given.
     """
@@ -215,8 +219,11 @@ def write_change(
     remove("relations", replaced.relations)
     append(cursor, f"{schema}.documents", _documents(change.documents))
     append(cursor, f"{schema}.chunks", _chunks([*change.chunks, *change.moved], embedded, revision))
+    pause()
     append(cursor, f"{schema}.mentions", _mentions(change))
+    pause()
     append(cursor, f"{schema}.entities", _entities(change.entities, embedded, revision))
+    pause()
     append(cursor, f"{schema}.relations", _relations(change.relations, embedded, revision))
     if change.done:
         remove_pending(cursor, sql, list(change.done))
@@ -354,13 +361,61 @@ def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
 
 
 def entity_codec() -> Codec[Entity]:
-    """How the view of a workspace holds entities."""
-    return Codec(_entity_columns, _entity)
+    """How the view of a workspace holds entities: their texts in one, which is found and decoded at one place."""
+    return Codec(_held_entities, _held_entity)
 
 
 def relation_codec() -> Codec[Relation]:
-    """How the view of a workspace holds relations."""
-    return Codec(_relation_columns, _relation)
+    """How the view of a workspace holds relations, as `entity_codec`."""
+    return Codec(_held_relations, _held_relation)
+
+
+def labels(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names and types of entities, of what the view holds of them."""
+    parts = [held.split(BETWEEN, 3) for held in texts]
+    return [part[1] for part in parts], [part[2] for part in parts]
+
+
+def _held_entities(entities: Sequence[Entity]) -> dict[str, Any]:
+    return {
+        "texts": _text(BETWEEN.join((row.key, row.name, row.type, row.description)) for row in entities),
+        "weight": _small(row.weight for row in entities),
+        "tokens": _small(row.tokens for row in entities),
+    }
+
+
+def _held_entity(values: Sequence[Any]) -> Entity:
+    texts, weight, tokens = values
+    key, name, type_, description = texts.split(BETWEEN, 3)
+    return Entity(key=key, name=name, type=type_, description=description, weight=weight, tokens=tokens)
+
+
+def _held_relations(relations: Sequence[Relation]) -> dict[str, Any]:
+    return {
+        "texts": _text(map(_relation_texts, relations)),
+        "weight": pa.array([float(row.weight) for row in relations], pa.float64()),
+        "tokens": _small(row.tokens for row in relations),
+    }
+
+
+def _relation_texts(row: Relation) -> str:
+    ends = (row.source_key, row.target_key, row.source, row.target)
+    return BETWEEN.join((*ends, SEPARATOR.join(row.keywords), row.description))
+
+
+def _held_relation(values: Sequence[Any]) -> Relation:
+    texts, weight, tokens = values
+    source_key, target_key, source, target, keywords, description = texts.split(BETWEEN, 5)
+    return Relation(
+        source_key=source_key,
+        target_key=target_key,
+        source=source,
+        target=target,
+        keywords=_split(keywords),
+        description=description,
+        weight=int(weight) if weight.is_integer() else weight,
+        tokens=tokens,
+    )
 
 
 def piece_codec() -> Codec[Piece]:

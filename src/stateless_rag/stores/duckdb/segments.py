@@ -80,6 +80,7 @@ class Segments:
             if gone:
                 self._indexes[kind].apply(None, gone)
             for some in _slices(new):
+                self._workspace.way.give()
                 vectors = self._vectors(cursor, some, change.vectors)
                 self._indexes[kind].apply((list(some), vectors))
         return self._views()

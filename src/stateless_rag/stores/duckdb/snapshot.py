@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
     from stateless_rag.stores.duckdb.views import View
     from stateless_rag.stores.graph import GraphView
+    from stateless_rag.stores.ids import Ids
     from stateless_rag.stores.links import Links
     from stateless_rag.text import KeyPolicy
     from stateless_rag.types import Entity, EntityMention, Passage, Relation, RelationMention
@@ -281,6 +282,9 @@ class DuckSnapshot:
     def degrees(self, entity_ids: Sequence[int]) -> Mapping[int, int]:
         return self._view.graph.degrees(entity_ids)
 
+    def reached(self, entity_ids: Sequence[int]) -> tuple[Ids, Ids]:
+        return self._view.graph.reached(entity_ids)
+
     def entity_ids(self) -> list[int]:
         """All entities of this revision, also those without relations."""
         view = self._view.vectors.get("entity")
@@ -288,8 +292,9 @@ class DuckSnapshot:
 
     def entity_labels(self) -> tuple[list[int], list[str], list[str]]:
         """All entities: ids, names and types, in no certain order."""
-        ids, table = self._view.entities.columns(("name", "type"))
-        return ids.tolist(), table.column("name").to_pylist(), table.column("type").to_pylist()
+        ids, table = self._view.entities.columns(("texts",))
+        names, types = rows.labels(table.column("texts").to_pylist())
+        return ids.tolist(), names, types
 
     def near_entities(self, top_k: int, least: float) -> Callable[[], Sequence[tuple[int, int, float]]]:
         view = self._view.vectors.get("entity")

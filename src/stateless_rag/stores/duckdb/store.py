@@ -16,6 +16,7 @@ from stateless_rag.context import Clock
 from stateless_rag.errors import InvalidInput, StoreClosed, StoreError
 from stateless_rag.opening import Opening
 from stateless_rag.providers.tokenizer import O200kTokenizer
+from stateless_rag.right_of_way import RightOfWay
 from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.catalog import Catalog
 from stateless_rag.stores.duckdb.connection import Connection
@@ -51,6 +52,7 @@ class Store:
         self.clock = clock
         self.catalog_sql = load_statements("catalog.sql")
         self.workspace_sql = load_statements("workspace.sql")
+        self.way = RightOfWay()
         self.tokenizer = O200kTokenizer()  # of all engines that are not given one: it is dear to build
         self._closing = threading.Lock()
         self._closed = False

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stateless_rag.protocols import Vectors
+    from stateless_rag.right_of_way import RightOfWay
     from stateless_rag.stores.duckdb.store import Store
     from stateless_rag.stores.faiss.segments import VectorView
 
@@ -187,6 +188,11 @@ class DuckWorkspace:
         found = await self._statuses("document_list_of", "pending_list_of", list(ids))
         return {status.id: status for status in found}
 
+    async def tracked(self, tracking_id: str) -> list[DocumentStatus]:
+        ids = await settled(self.in_reader(lambda: self.select("tracked", tracking_id)))
+        found = await self.statuses([row[0] for row in ids])
+        return [each for each in found.values() if each.tracking_id == tracking_id]
+
     async def _statuses(self, documents: str, pending: str, *wanted: list[str]) -> list[DocumentStatus]:
         def read() -> list[DocumentStatus]:
             # First what waits: a document that is committed between the two is in both then, not in neither.
@@ -206,13 +212,19 @@ class DuckWorkspace:
     # ---- reading ---------------------------------------------------------------------------------------
 
     async def read(self, query: Callable[[Snapshot], Result]) -> Result:
-        return cast("Result", await settled(self.in_reader(lambda: self._reader.read(query))))
+        with self.way.question():
+            return cast("Result", await settled(self.in_reader(lambda: self._reader.read(query))))
 
     async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
         return cast("Result", await settled(self.in_reader(lambda: self._reader.read_basis(query))))
 
     async def compute(self, work: Callable[[], Result]) -> Result:
         return cast("Result", await settled(self.in_background(work)))
+
+    @property
+    def way(self) -> RightOfWay:
+        """Questions have it, all work on an ingest gives it."""
+        return self._store.way
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in one of the store's reading threads."""
@@ -354,6 +366,7 @@ class DuckWorkspace:
         if unit and not unit_rows(list(new.values())):
             self._made.info["unit_vectors"] = False
             self._write_info(cursor)
+        self.way.give()
         rows.append(cursor, f"{self.schema}.vectors", rows.vectors_table(list(new), list(new.values())))
 
     @property

@@ -207,7 +207,7 @@ def _empty_index(dimension: int, kind: BaseType) -> Any:
     faiss = _faiss()
     if kind == "float32":
         return faiss.IndexFlatIP(dimension)
-    quantizer = faiss.ScalarQuantizer.QT_fp16 if kind == "float16" else faiss.ScalarQuantizer.QT_8bit
+    quantizer = faiss.ScalarQuantizer.QT_fp16 if kind == "float16" else faiss.ScalarQuantizer.QT_8bit_uniform
     return faiss.IndexScalarQuantizer(dimension, quantizer, faiss.METRIC_INNER_PRODUCT)
 
 

@@ -254,15 +254,17 @@ DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
 -- name: evidence
 SELECT id, chunk FROM {w}.mentions WHERE id IS NOT NULL
 
+-- What the views hold (`rows.entity_codec`, `rows.relation_codec`): the texts of a row in one.
 -- name: entities
-SELECT id, key, name, type, description, weight, tokens FROM {w}.entities
+SELECT id, concat_ws(chr(30), key, name, type, description) AS texts, weight, tokens FROM {w}.entities
 
 -- name: entity_rows
 SELECT id, key, name, type, description, weight, tokens, state, vector FROM {w}.entities
 WHERE id IN (SELECT unnest(?::BIGINT[]))
 
 -- name: relations
-SELECT id, source_key, target_key, source, target, keywords, description, weight, tokens FROM {w}.relations
+SELECT id, concat_ws(chr(30), source_key, target_key, source, target, keywords, description) AS texts, weight, tokens
+FROM {w}.relations
 
 -- name: relation_rows
 SELECT id, source_key, target_key, source, target, keywords, description, weight, tokens, left_id, right_id, state,
@@ -300,6 +302,11 @@ FROM {w}.documents LEFT JOIN (
 ) ON document_id = id WHERE id IN (FROM wanted)
 UNION ALL SELECT id, source, metadata, length(text), chunks, tracking_id, updated_at, NULL, false
 FROM {w}.disabled WHERE id IN (FROM wanted)
+
+-- name: tracked
+SELECT id FROM {w}.documents WHERE tracking_id = $1
+UNION SELECT id FROM {w}.disabled WHERE tracking_id = $1
+UNION SELECT document_id FROM {w}.pending WHERE tracking_id = $1
 
 -- name: disabled
 SELECT id FROM {w}.disabled
