@@ -84,7 +84,6 @@ async def complete(
         with context.journal.flights.lead((key,)) as led:
             found = await _known(context, context.journal, key, request) if led else None
             if led and found is None:
-                await context.limits.turn(context.priority, context.way)  # many are looked up in one go
                 found = await _paid(context, context.journal, key, llm, request, ask)
         if found is None:
             waiting = context.journal.flights.wait(key)
@@ -134,6 +133,7 @@ async def _paid(
     ask: Callable[[], Awaitable[tuple[LLMReply, Usage]]],
 ) -> LLMReply:
     with journal.flights.call():
+        await context.limits.turn(context.priority, context.way)  # many are looked up in one go
         reply, usage = await ask()
     entry = JournalEntry(
         digest=key,

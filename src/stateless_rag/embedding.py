@@ -145,8 +145,8 @@ async def _embed(
 
     async def work() -> None:
         for batch in remaining:
-            await context.limits.turn(context.priority, context.way)
             with call():
+                await context.limits.turn(context.priority, context.way)
                 vectors, usage = await until_answered(context, partial(attempt, batch))
             await keep(dict(zip(batch, vectors, strict=True)), usage)
 

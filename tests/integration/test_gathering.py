@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stateless_rag import Document, Engine, Status
+from stateless_rag import Document, Engine, ExtractSettings, Settings, Status
 from stateless_rag.context import Clock, Context
+from stateless_rag.protocols import Embeddings, LLMRequest
 from stateless_rag.stores.duckdb import journal as journaling
 from stateless_rag.stores.duckdb.database import Database, Write
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -111,6 +113,35 @@ async def test_a_document_that_takes_longer_is_not_waited_for(tmp_path: Path) ->
     assert 0 < sum(pauses) <= 0.02
 
 
+async def test_commits_lie_apart_while_others_are_on_the_way(tmp_path: Path) -> None:
+    held, pauses, seconds = Held("second", "third"), list[float](), [0.0]
+
+    def monotonic() -> float:
+        seconds[0] += 0.01  # so a commit takes a hundredth of a second or more
+        return seconds[0]
+
+    async def sleep(pause: float) -> None:
+        pauses.append(pause)
+        if held.kept["second"].is_set() and "second" in held.done and len(pauses) > 30:
+            await held.let_go("third")
+
+    def observe(event: Event) -> None:
+        held.observe(event)
+        if event.kind == "committed" and event.document_id == "first":
+            held.kept["second"].set()
+
+    async with Engine.open(
+        tmp_path,
+        extractor=held,
+        embedder=DeterministicEmbedder(8),
+        observer=observe,
+        clock=Clock(monotonic=monotonic, sleep=sleep),
+    ) as engine:
+        report = await engine.insert([Document(name, id=name) for name in ("first", "second", "third")])
+        assert report.counts == {Status.PROCESSED: 3}
+        assert engine.revision == 2, "the third shares the second's commit"
+
+
 # ---- flushes -------------------------------------------------------------------------------------------
 
 
@@ -161,3 +192,123 @@ async def test_what_is_alone_under_way_is_flushed_at_once(
         documents = [Document(f"Alice met Bob{n} in Paris.") for n in range(4)]
         report = await engine.insert(documents)
         assert report.counts == {Status.PROCESSED: 4}
+
+
+class Asked:
+    """An LLM function that answers about Bob when it is let go, about Ann at once, or once it was asked about Bob."""
+
+    def __init__(self, *, together: bool = False) -> None:
+        self._together = together
+        self.about_bob, self.answered, self.go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, prompt: str, **named: Any) -> str:
+        request = LLMRequest(
+            prompt=prompt, system=named.get("system_prompt"), purpose=named.get("purpose", "")
+        )
+        if "Bob met" in prompt:
+            self.about_bob.set()
+            await asyncio.wait_for(self.go.wait(), _LONG)
+        elif "Ann met" in prompt:
+            if self._together:
+                await asyncio.wait_for(self.about_bob.wait(), _LONG)
+            self.answered.set()
+        return DeterministicLLM().text(request)
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many replies each flush holds; calls under way are waited for as long as it takes."""
+    counts: list[int] = []
+    write = journaling.DuckJournal._write
+
+    def counted(journal: Any, cursor: Any, batch: Any) -> None:
+        write(journal, cursor, batch)
+        if batch.entries:
+            counts.append(len(batch.entries))
+
+    monkeypatch.setattr(journaling.DuckJournal, "_write", counted)
+    monkeypatch.setattr(journaling, "_REPLIES_WAIT", _LONG)
+    return counts
+
+
+_ONE_PASS = Settings(extraction=ExtractSettings(gleaning=0))
+
+
+async def test_replies_to_calls_under_way_share_a_flush(tmp_path: Path, flushed: list[int]) -> None:
+    asked = Asked(together=True)
+    async with (
+        asyncio.timeout(_LONG / 2),
+        Engine.open(tmp_path, llm=asked, embedder=DeterministicEmbedder(8), settings=_ONE_PASS) as engine,
+    ):
+        inserting = asyncio.create_task(engine.insert(["Ann met Carl in Rome.", "Bob met Dora in Oslo."]))
+        await asked.about_bob.wait()
+        await asked.answered.wait()
+        await asyncio.sleep(0.05)
+        assert flushed == []
+        asked.go.set()
+        assert (await inserting).counts == {Status.PROCESSED: 2}
+    assert flushed == [2]
+
+
+async def test_a_question_does_not_wait_for_calls_of_an_ingest(tmp_path: Path, flushed: list[int]) -> None:
+    asked = Asked()
+    async with (
+        asyncio.timeout(_LONG / 2),
+        Engine.open(tmp_path, llm=asked, embedder=DeterministicEmbedder(8), settings=_ONE_PASS) as engine,
+    ):
+        await engine.insert("Ann met Carl in Rome.")
+        inserting = asyncio.create_task(engine.insert("Bob met Dora in Oslo."))
+        await asked.about_bob.wait()
+        before = len(flushed)
+        answer = await engine.query("Who was in Rome?", mode="naive", cache=True, min_similarity=-1.0)
+        assert answer.text and len(flushed) == before + 1
+        asked.go.set()
+        await inserting
+
+
+class Embedding:
+    """An embedder of single texts, which takes its time for Bob's."""
+
+    max_batch = 1
+
+    def __init__(self) -> None:
+        self._embedder = DeterministicEmbedder(8)
+        self.about_bob, self.go = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    async def embed(self, texts: Sequence[str], **named: Any) -> Embeddings:
+        if "Bob" in texts[0]:
+            self.about_bob.set()
+            await asyncio.wait_for(self.go.wait(), _LONG)
+        return await self._embedder.embed(texts, **named)
+
+
+async def test_vectors_of_calls_under_way_share_a_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder: Any = Embedding()
+    counts: list[int] = []
+    write = journaling.DuckJournal._write
+
+    def counted(journal: Any, cursor: Any, batch: Any) -> None:
+        write(journal, cursor, batch)
+        if batch.vectors:
+            counts.append(len(batch.vectors))
+
+    monkeypatch.setattr(journaling.DuckJournal, "_write", counted)
+    monkeypatch.setattr(journaling, "_VECTORS_WAIT", _LONG)
+    async with (
+        asyncio.timeout(_LONG / 2),
+        Engine.open(tmp_path, extractor=Held(), embedder=embedder) as engine,
+    ):
+        inserting = asyncio.create_task(
+            engine.insert([Document(f"{name} met Carl.") for name in ("Bob", "Ann", "Zoe")])
+        )
+        await embedder.about_bob.wait()
+        await asyncio.sleep(0.05)
+        assert counts == []
+        embedder.go.set()
+        assert (await inserting).counts == {Status.PROCESSED: 3}
+    assert counts == [3]

@@ -296,7 +296,9 @@ def _plain(text: str) -> str:
 @pytest.mark.parametrize(("remote", "local"), [(RemoteEngine, Engine), (Server, Store)])
 def test_the_client_has_the_librarys_names(remote: type, local: type) -> None:
     own = {"url", "workspace", "create", "insert", "open"}
-    for name, method in {(n, m) for kind in remote.__mro__[:-1] for n, m in vars(kind).items() if callable(m)}:
+    for name, method in {
+        (n, m) for kind in remote.__mro__[:-1] for n, m in vars(kind).items() if callable(m)
+    }:
         if name.startswith("_") or not inspect.isfunction(method) or name in own:
             continue
         known = inspect.signature(getattr(local, name)).parameters

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stateless_rag.stores.cells import with_cells
 from stateless_rag.stores.columns import ColumnView
-from stateless_rag.stores.duckdb.rows import entity_codec, labels, relation_codec
+from stateless_rag.stores.duckdb.held import entity_codec, labels, relation_codec
 from stateless_rag.stores.ids import id_array, ranges
 from stateless_rag.types import Entity, Relation
 

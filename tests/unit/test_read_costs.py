@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -235,13 +236,20 @@ def test_a_delta_finds_the_rows_of_its_own_time() -> None:
     assert Delta.empty(4).rows([1]).tolist() == [-1]
 
 
+def uncounted(text: str) -> int:
+    raise AssertionError(f"counted {text!r}")
+
+
 def test_passages_that_fit_by_their_bytes_are_not_counted() -> None:
     passages = [passage(name) for name in "abc"]
+    assert fit_passages(passages, 2, 10_000, uncounted) == passages[:2]
 
-    def count(text: str) -> int:
-        raise AssertionError(f"counted {text!r}")
 
-    assert fit_passages(passages, 2, 10_000, count) == passages[:2]
+def test_a_document_is_listed_once_however_many_of_its_passages_are_shown() -> None:
+    one = replace(passage("a"), source="s" * 500)
+    passages = [one, replace(one, chunk_id="b")]
+    assert fit_passages(passages, 2, 700, uncounted) == passages  # listed twice it would be a thousand bytes
+    assert fit_passages(passages, 2, 500, len) == []
 
 
 @pytest.mark.parametrize("budget", range(0, 140, 7))

@@ -1,11 +1,13 @@
 """The right of way: work on an ingest waits while a question is looked up, and for half of the time at most."""
 
+import asyncio
 import threading
 from itertools import pairwise
 from pathlib import Path
 
 from stateless_rag import Document, Engine, Store
 from stateless_rag.right_of_way import RightOfWay
+from stateless_rag.settings import StoreSettings
 
 
 class Clock:
@@ -98,3 +100,20 @@ async def test_an_ingest_ends_while_somebody_always_asks(tmp_path: Path) -> None
         with store.way.question():
             report = await engine.insert(Document(f"Ada met Number {n}.", id=f"d{n}") for n in range(20))
         assert not report.failed and len(report.documents) == 20
+
+
+async def test_a_question_waits_for_no_thread_that_folds(tmp_path: Path) -> None:
+    async with (
+        Store.open(tmp_path, StoreSettings(readers=1)) as store,
+        Engine.open(store, "busy") as engine,
+    ):
+        workspace, begun, asked = engine.workspace, threading.Event(), threading.Event()
+
+        def fold(_: object) -> bool:
+            begun.set()
+            return asked.wait(20)
+
+        folding = [asyncio.create_task(workspace.read_basis(fold)) for _ in range(2)]
+        assert await asyncio.to_thread(begun.wait, 240)
+        await workspace.read(lambda _: asked.set())
+        assert await asyncio.gather(*folding) == [True, True]

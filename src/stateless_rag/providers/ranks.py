@@ -71,25 +71,22 @@ class Ranks:
         return self._count
 
     def find(self, token: bytes) -> int | None:
-        """The rank of a token; None if there is no such token. Less than 1 µs up to 8 bytes, else about 2 µs."""
-        size, packed = len(token), self._packed
-        if not 0 < size <= _LONGEST:
-            return None
-        begin, before, count = self._groups[size - 1]
-        if size <= _WORD:
+        """The rank of a token; None if there is no such token. Up to 8 bytes about 1 µs, else 2 µs."""
+        size = len(token)
+        if 0 < size <= _WORD:
             words = self._words[size - 1] or self._as_words(size)
-            low = bisect_left(words, int.from_bytes(token))
-        else:
-            low = self._place(token)
-        place = begin + low * size
-        if low == count or packed[place : place + size] != token:
+            word = int.from_bytes(token)
+            low = bisect_left(words, word)
+            if low == len(words) or words[low] != word:
+                return None
+        elif not size or size > _LONGEST or (low := self._place(token)) < 0:
             return None
-        first = self._planes + before + low
+        packed, first = self._packed, self._planes + self._groups[size - 1][1] + low
         second = first + self._count
         return packed[first] | packed[second] << 8 | packed[second + self._count] << 16
 
     def _place(self, token: bytes) -> int:
-        """How many tokens of its length come before a token."""
+        """How many tokens of its length come before a token; -1 if there is no such token."""
         size, packed = len(token), self._packed
         begin, _, count = self._groups[size - 1]
         low, high = 0, count
@@ -100,7 +97,8 @@ class Ranks:
                 low = middle + 1
             else:
                 high = middle
-        return low
+        place = begin + low * size
+        return low if low < count and packed[place : place + size] == token else -1
 
     def _as_words(self, size: int) -> array[int]:
         """The tokens of a length as integers in the order of their bytes, which `bisect` searches in C (1 ms)."""

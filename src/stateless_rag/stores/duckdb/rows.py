@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.database import Cursor
 
 __all__ = [
+    "SEPARATOR",
     "Replaced",
     "append",
     "chunk_row",
     "document_row",
-    "entity_codec",
     "entity_row",
-    "labels",
+    "keywords_of",
     "mentions",
     "metadata_json",
     "passage",
     "piece_codec",
     "piece_of",
-    "relation_codec",
     "relation_row",
     "remove_pending",
     "source_codec",
@@ -43,7 +42,6 @@ __all__ = [
 ]
 
 SEPARATOR = "\x1f"
-BETWEEN = "\x1e"  # the texts of a row in memory; as of all control characters, there is none in them
 Source = tuple["str | None", str]
 Piece = tuple[str, str, int, int, int, str, int]
 _PIECE = ("chunk_id", "document_id", "ordinal", "start", "stop", "text", "tokens")
@@ -107,7 +105,7 @@ def _relation(values: Sequence[Any]) -> Relation:
         target_key=target_key,
         source=source,
         target=target,
-        keywords=_split(keywords),
+        keywords=keywords_of(keywords),
         description=description,
         weight=int(weight) if weight.is_integer() else weight,
         tokens=tokens,
@@ -133,7 +131,7 @@ def mentions(rows: Iterable[Sequence[Any]]) -> tuple[list[EntityMention], list[R
                     target_key,
                     source,
                     target,
-                    _split(label),
+                    keywords_of(label),
                     description,
                     weight or 0.0,
                 )
@@ -141,7 +139,8 @@ def mentions(rows: Iterable[Sequence[Any]]) -> tuple[list[EntityMention], list[R
     return entities, relations
 
 
-def _split(joined: str) -> tuple[str, ...]:
+def keywords_of(joined: str) -> tuple[str, ...]:
+    """The keywords of a relation, from how a column holds them."""
     return tuple(joined.split(SEPARATOR)) if joined else ()
 
 
@@ -358,64 +357,6 @@ def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
 
 
 # ---- held in memory ------------------------------------------------------------------------------------
-
-
-def entity_codec() -> Codec[Entity]:
-    """How the view of a workspace holds entities: their texts in one, which is found and decoded at one place."""
-    return Codec(_held_entities, _held_entity)
-
-
-def relation_codec() -> Codec[Relation]:
-    """How the view of a workspace holds relations, as `entity_codec`."""
-    return Codec(_held_relations, _held_relation)
-
-
-def labels(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Names and types of entities, of what the view holds of them."""
-    parts = [held.split(BETWEEN, 3) for held in texts]
-    return [part[1] for part in parts], [part[2] for part in parts]
-
-
-def _held_entities(entities: Sequence[Entity]) -> dict[str, Any]:
-    return {
-        "texts": _text(BETWEEN.join((row.key, row.name, row.type, row.description)) for row in entities),
-        "weight": _small(row.weight for row in entities),
-        "tokens": _small(row.tokens for row in entities),
-    }
-
-
-def _held_entity(values: Sequence[Any]) -> Entity:
-    texts, weight, tokens = values
-    key, name, type_, description = texts.split(BETWEEN, 3)
-    return Entity(key=key, name=name, type=type_, description=description, weight=weight, tokens=tokens)
-
-
-def _held_relations(relations: Sequence[Relation]) -> dict[str, Any]:
-    return {
-        "texts": _text(map(_relation_texts, relations)),
-        "weight": pa.array([float(row.weight) for row in relations], pa.float64()),
-        "tokens": _small(row.tokens for row in relations),
-    }
-
-
-def _relation_texts(row: Relation) -> str:
-    ends = (row.source_key, row.target_key, row.source, row.target)
-    return BETWEEN.join((*ends, SEPARATOR.join(row.keywords), row.description))
-
-
-def _held_relation(values: Sequence[Any]) -> Relation:
-    texts, weight, tokens = values
-    source_key, target_key, source, target, keywords, description = texts.split(BETWEEN, 5)
-    return Relation(
-        source_key=source_key,
-        target_key=target_key,
-        source=source,
-        target=target,
-        keywords=_split(keywords),
-        description=description,
-        weight=int(weight) if weight.is_integer() else weight,
-        tokens=tokens,
-    )
 
 
 def piece_codec() -> Codec[Piece]:

@@ -20,6 +20,7 @@ from stateless_rag.protocols import (
 )
 from stateless_rag.stores.duckdb import rows
 from stateless_rag.stores.duckdb.aside import disabled_row
+from stateless_rag.stores.duckdb.held import labels
 from stateless_rag.stores.duckdb.indexes import node_of
 from stateless_rag.stores.duckdb.rows import source_id
 from stateless_rag.stores.faiss.neighbours import near_pairs
@@ -293,7 +294,7 @@ class DuckSnapshot:
     def entity_labels(self) -> tuple[list[int], list[str], list[str]]:
         """All entities: ids, names and types, in no certain order."""
         ids, table = self._view.entities.columns(("texts",))
-        names, types = rows.labels(table.column("texts").to_pylist())
+        names, types = labels(table.column("texts").to_pylist())
         return ids.tolist(), names, types
 
     def near_entities(self, top_k: int, least: float) -> Callable[[], Sequence[tuple[int, int, float]]]:

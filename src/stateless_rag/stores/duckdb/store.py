@@ -306,6 +306,10 @@ class Store:
         """Run a function in a reading thread."""
         return self._threads.in_reader(function)
 
+    def in_folder(self, function: Callable[[], Result]) -> Future[Result]:
+        """Compute what a commit changes in a thread of its own kind."""
+        return self._threads.in_folder(function)
+
     def in_background(self, function: Callable[[], Result]) -> Future[Result]:
         """Run what takes longer, one at a time, and leave the reading threads to questions."""
         return self._threads.in_background(function)

@@ -1,4 +1,6 @@
-"""The threads of a store: for reads, for what takes longer, for writes, and one in which workspaces come and go."""
+"""The threads of a store: for questions, for the folds of commits, for what takes longer, for writes, and one in which
+workspaces come and go.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ class Threads:
         self.writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
         self.cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="stateless-rag-read")
+        self._folders = ThreadPoolExecutor(2, thread_name_prefix="stateless-rag-fold")
         self._background = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-compact")
         self._check = check
         self._closed = closed
@@ -30,6 +33,12 @@ class Threads:
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in a reading thread."""
         return self._submit(self._readers, function)
+
+    def in_folder(self, function: Callable[[], Result]) -> Future[Result]:
+        """Compute what a commit changes, apart from the reading threads: it gives way to questions, which then must not
+        wait for a thread that it holds.
+        """
+        return self._submit(self._folders, function)
 
     def in_background(self, function: Callable[[], Result]) -> Future[Result]:
         """Run what takes longer, one at a time, and leave the reading threads to questions."""
@@ -49,6 +58,7 @@ class Threads:
         """Wait for all that has begun but the writes; nothing more can begin."""
         self.cataloger.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+        self._folders.shutdown(wait=True)
         self._background.shutdown(wait=True)
 
     def end_writes(self) -> None:

@@ -15,6 +15,7 @@ from stateless_rag.protocols import Change, VectorKind
 from stateless_rag.stores.columns import Codec, ColumnView
 from stateless_rag.stores.duckdb import rows
 from stateless_rag.stores.duckdb.curations import read_curations
+from stateless_rag.stores.duckdb.held import entity_codec, relation_codec
 from stateless_rag.stores.duckdb.indexes import Indexes
 from stateless_rag.stores.duckdb.masks import Masks
 from stateless_rag.stores.duckdb.partitions import Partitions
@@ -47,8 +48,8 @@ class View:
     graph: GraphView = field(default_factory=GraphView.empty)
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     curations: CurationLog = field(default_factory=CurationLog)
-    entities: ColumnView[Entity] = field(default_factory=lambda: ColumnView.empty(rows.entity_codec()))
-    relations: ColumnView[Relation] = field(default_factory=lambda: ColumnView.empty(rows.relation_codec()))
+    entities: ColumnView[Entity] = field(default_factory=lambda: ColumnView.empty(entity_codec()))
+    relations: ColumnView[Relation] = field(default_factory=lambda: ColumnView.empty(relation_codec()))
     pieces: ColumnView[rows.Piece] = field(default_factory=lambda: ColumnView.empty(rows.piece_codec()))
     sources: ColumnView[rows.Source] = field(default_factory=lambda: ColumnView.empty(rows.source_codec()))
     evidence: EvidenceView = field(default_factory=EvidenceView.empty)
@@ -68,8 +69,8 @@ class View:
             graph=_graph(*(column.to_numpy() for column in edges.columns)),
             aliases=MappingProxyType(dict(cursor.execute(sql["aliases"]).fetchall())),
             curations=read_curations(cursor, sql),
-            entities=_columns(cursor, sql["entities"], rows.entity_codec()),
-            relations=_columns(cursor, sql["relations"], rows.relation_codec()),
+            entities=_columns(cursor, sql["entities"], entity_codec()),
+            relations=_columns(cursor, sql["relations"], relation_codec()),
             pieces=_pieces(cursor, sql),
             sources=_sources(cursor, sql),
             evidence=_evidence(cursor, sql),

@@ -216,7 +216,7 @@ class DuckWorkspace:
             return cast("Result", await settled(self.in_reader(lambda: self._reader.read(query))))
 
     async def read_basis(self, query: Callable[[Basis], Result]) -> Result:
-        return cast("Result", await settled(self.in_reader(lambda: self._reader.read_basis(query))))
+        return cast("Result", await settled(self._store.in_folder(lambda: self._reader.read_basis(query))))
 
     async def compute(self, work: Callable[[], Result]) -> Result:
         return cast("Result", await settled(self.in_background(work)))

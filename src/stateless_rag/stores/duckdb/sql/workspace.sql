@@ -254,7 +254,7 @@ DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
 -- name: evidence
 SELECT id, chunk FROM {w}.mentions WHERE id IS NOT NULL
 
--- What the views hold (`rows.entity_codec`, `rows.relation_codec`): the texts of a row in one.
+-- What the views hold (`held.py`): the texts of a row in one.
 -- name: entities
 SELECT id, concat_ws(chr(30), key, name, type, description) AS texts, weight, tokens FROM {w}.entities
 
