@@ -19,7 +19,7 @@ _URL = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken
 def encoding_folder(folder: Path) -> Path:
     """Fill a folder for TIKTOKEN_CACHE_DIR, where tiktoken looks before it downloads; gives the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    packed = files("stateless_rag.providers") / "encodings" / "o200k_base.ranks"
+    packed = files("stateless_rag.providers") / "encodings" / "o200k_base.ranks.zz"
     name = hashlib.sha1(_URL.encode(), usedforsecurity=False).hexdigest()
     (folder / name).write_bytes(read_ranks(packed.read_bytes()).tiktoken_file())
     return folder

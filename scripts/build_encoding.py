@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import re
 import sys
+import zlib
 from binascii import a2b_base64
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from stateless_rag.providers.ranks import Ranks, pack_ranks
 SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 ENCODINGS = Path(__file__).resolve().parent.parent / "src" / "stateless_rag" / "providers" / "encodings"
 NOTICE = """\
-o200k_base.ranks
+o200k_base.ranks.zz
 
 The byte pair ranks of the encoding o200k_base, published by OpenAI with tiktoken
 (https://github.com/openai/tiktoken), taken from the npm package js-tiktoken (MIT licence,
-https://github.com/dqbd/tiktoken), sorted and packed by scripts/build_encoding.py.
+https://github.com/dqbd/tiktoken), sorted and compressed with zlib by scripts/build_encoding.py.
 
 sha256 of the file o200k_base.tiktoken: {sha256}
-sha256 of the packed file: {packed}
+sha256 of what is compressed here: {packed}
 
 MIT License
 
@@ -70,7 +71,7 @@ def ranks_file(source: str) -> bytes:
 
 
 def main(arguments: list[str]) -> None:
-    """Check and write the packed encoding and its notice."""
+    """Check and write the compressed encoding and its notice."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,10 +90,12 @@ def main(arguments: list[str]) -> None:
     if Ranks(packed).tiktoken_file() != ranks:
         raise SystemExit("the packed ranks do not give the file that they were made of; nothing was written")
     ENCODINGS.mkdir(parents=True, exist_ok=True)
-    told = hashlib.sha256(packed).hexdigest()
-    (ENCODINGS / "o200k_base.ranks").write_bytes(packed)
+    compressed, told = zlib.compress(packed, 9), hashlib.sha256(packed).hexdigest()
+    (ENCODINGS / "o200k_base.ranks.zz").write_bytes(compressed)
     (ENCODINGS / "NOTICE").write_text(NOTICE.format(sha256=SHA256, packed=told), encoding="utf-8")
-    print(f"{len(ranks):,} bytes of ranks, sha256 as pinned; {len(packed):,} packed, sha256 {told}")
+    print(
+        f"{len(ranks):,} bytes of ranks, sha256 as pinned; {len(compressed):,} compressed, packed sha256 {told}"
+    )
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["RightOfWay"]
 
 _LONGEST = 0.05  # seconds that work is held up at a time
+_THEN = 0.5  # times as long it goes on afterwards, whoever asks
 
 
 class RightOfWay:
-    """Questions have it, and work on an ingest gives it: for as long as one is under way. For as long as it was held up
-    the work then goes on, whoever asks: questions without end take half of the time, and keep no document out.
+    """Questions have it, and work on an ingest gives it: for as long as one is under way. For half as long the work
+    then goes on, whoever asks: questions without end take two thirds of the time, and keep no document out.
 
     Any number of threads and event loops may use it.
     """
@@ -51,24 +52,25 @@ class RightOfWay:
                 self._asking -= 1
                 if not self._asking:
                     now = self._clock()
-                    self._free_until = max(self._free_until, now + self._held_for(now))
+                    self._free_until = max(self._free_until, now + _THEN * self._held_for(now))
                     self._clear.set()
 
     def is_taken(self) -> bool:
         """Whether work has to wait just now."""
-        if not self._asking:
-            return False
-        with self._lock:
-            now = self._clock()
-            if now - max(self._since, self._free_until) > _LONGEST:
-                self._free_until = now + _LONGEST
-            return now >= self._free_until
+        return self._asking > 0 and self._seconds_left() > 0.0
 
     def give(self) -> None:
         """Let questions go first. Blocks; called between two steps of long work, while it holds nothing they need."""
-        while self.is_taken():
-            self._clear.wait(_LONGEST)
+        while self._asking and (seconds := self._seconds_left()) > 0.0:
+            self._clear.wait(seconds)
+
+    def _seconds_left(self) -> float:
+        """For how long work may still be held up; nothing while it goes on."""
+        with self._lock:
+            now = self._clock()
+            if now - max(self._since, self._free_until) >= _LONGEST:
+                self._free_until = now + _THEN * _LONGEST
+            return 0.0 if now < self._free_until else _LONGEST - self._held_for(now)
 
     def _held_for(self, now: float) -> float:
-        """For how long work has been held up."""
         return min(_LONGEST, max(0.0, now - max(self._since, self._free_until)))

@@ -1,4 +1,4 @@
-"""The right of way: work on an ingest waits while a question is looked up, and for half of the time at most."""
+"""The right of way: work on an ingest waits while a question is looked up, and for two thirds of the time at most."""
 
 import asyncio
 import threading
@@ -46,33 +46,33 @@ def test_work_waits_for_a_question_and_for_those_beside_it() -> None:
     assert not way.is_taken()
 
 
-def test_after_a_question_the_next_one_waits_as_long_as_work_did() -> None:
+def test_after_a_question_the_next_one_waits_half_as_long_as_work_did() -> None:
     clock = Clock()
     way = RightOfWay(clock)
     with way.question():
         clock.seconds += 0.010
     with way.question():
         taken = _taken_at(way, clock, 30)
-    assert taken == list(range(taken[0], 30)) and 9 <= taken[0] <= 11
+    assert taken == list(range(taken[0], 30)) and 4 <= taken[0] <= 6
 
 
-def test_questions_without_end_have_half_of_the_time() -> None:
+def test_questions_without_end_have_two_thirds_of_the_time() -> None:
     clock = Clock()
     way = RightOfWay(clock)
     with way.question():
         taken = _taken_at(way, clock, 1000)
-    assert 450 <= len(taken) <= 550
-    assert max(after - before for before, after in pairwise(taken)) >= 45
+    assert 630 <= len(taken) <= 700
+    assert max(after - before for before, after in pairwise(taken)) >= 20
 
 
-def test_short_questions_without_a_pause_have_half_of_the_time() -> None:
+def test_short_questions_without_a_pause_have_two_thirds_of_the_time() -> None:
     clock = Clock()
     way = RightOfWay(clock)
     taken = 0
     for _ in range(100):
         with way.question():
             taken += len(_taken_at(way, clock, 10))
-    assert 450 <= taken <= 550
+    assert 580 <= taken <= 720
 
 
 def test_a_thread_that_gives_way_goes_on_when_the_question_has_ended() -> None:

@@ -29,7 +29,7 @@ def pack_ranks(ranks: Mapping[bytes, int]) -> bytes:
     """The packed form: how many tokens there are of 1, 2, … bytes, the tokens, and their ranks.
 
     The tokens are in order of length, then of bytes. Of the ranks there are first all low bytes, then the
-    middle ones, then the high ones: so they compress best where the package is.
+    middle ones, then the high ones: so they compress best.
     """
     tokens = sorted(ranks, key=lambda token: (len(token), token))
     counts = [0] * _LONGEST
@@ -39,18 +39,22 @@ def pack_ranks(ranks: Mapping[bytes, int]) -> bytes:
     return b"".join((struct.pack(_COUNTS, *counts), *tokens, *planes))
 
 
-def read_ranks(packed: bytes) -> Ranks:
-    """The ranks of o200k_base from the file of the package, which is what `pack_ranks` makes: to decompress it would
-    take ten times as long as to read it.
+def read_ranks(compressed: bytes) -> Ranks:
+    """The ranks of o200k_base from the file of the package, which is `pack_ranks` compressed by zlib.
 
     Raises StatelessRagError if it does not hold, byte for byte, what `scripts/build_encoding.py` wrote after it
     had compared the ranks with the sha256 that tiktoken pins for them.
     """
     import hashlib
+    import zlib
 
+    try:
+        packed = zlib.decompress(compressed)
+    except zlib.error as exc:
+        raise StatelessRagError(f"o200k_base.ranks.zz cannot be decompressed ({exc}): {_ADVICE}") from exc
     found = hashlib.sha256(packed).hexdigest()
     if found != _SHA256:
-        raise StatelessRagError(f"o200k_base.ranks has sha256 {found} instead of {_SHA256}: {_ADVICE}")
+        raise StatelessRagError(f"o200k_base.ranks.zz has sha256 {found} instead of {_SHA256}: {_ADVICE}")
     return Ranks(packed)
 
 
