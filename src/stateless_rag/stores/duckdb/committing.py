@@ -72,7 +72,9 @@ class Committer:
         embedded = self._unchanged_vectors(cursor, change, replaced)
         pause = workspace.way.give
         pause()
-        rows.write_change(cursor, workspace.sql, workspace.schema, change, embedded, revision, replaced, pause)
+        rows.write_change(
+            cursor, workspace.sql, workspace.schema, change, embedded, revision, replaced, pause
+        )
         pause()
         write_disabled(cursor, workspace.sql, workspace.schema, change)
         if change.curation is not None:
