@@ -91,9 +91,8 @@ async def complete(
             # None if who led brought nothing back.
             found = await _known(context, context.journal, key, request)
         if found is not None:
-            await context.limits.turn(
-                context.priority, context.way
-            )  # the journal gives many replies in one go
+            # The journal gives many replies in one go.
+            await context.limits.turn(context.priority, context.way)
             return found
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -374,3 +375,37 @@ def commit(index: VectorIndex, rows: Rows, random: np.random.Generator) -> Rows:
     removed = set(random.integers(0, 150, 4).tolist())
     index.apply(added, removed)
     return {row_id: rows[row_id] for row_id in rows if row_id not in removed} | added
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [45, 48, 100, 2000])
+def test_two_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch, kind: BaseType, count: int) -> None:
+    monkeypatch.setattr("stateless_rag.stores.faiss.base_segment._SHARED_FROM", 40)
+    random = np.random.default_rng(count)
+    rows = dict(enumerate(random.integers(-2, 3, (count, 8)).astype(np.float32)))  # many score alike
+    index = VectorIndex.from_rows(list(rows), np.array(list(rows.values())), base_rows=1, base_type=kind)
+    index.compact(rescore_from(rows))
+    index.apply(None, range(0, count, 7))
+    left = {row_id: row for row_id, row in rows.items() if row_id % 7}
+    alone = index.view
+    assert alone.base is not None
+    with ThreadPoolExecutor(1) as helper:
+        segment = replace(alone.base.segment, helper=helper)
+        shared = replace(alone, base=replace(alone.base, segment=segment))
+        begun = 0
+        submit = helper.submit
+
+        def counted(*work: Any) -> Any:
+            nonlocal begun
+            begun += 1
+            return submit(*work)
+
+        monkeypatch.setattr(helper, "submit", counted)
+        for top_k in (1, 10, count):
+            for allowed in (None, set(list(left)[::3]), {0, *list(left)[-2:]}):
+                vector = random.standard_normal(8)
+                found = shared.search(vector, top_k, rescore=rescore_from(left), allowed=allowed)
+                same(found, brute_force(left, vector, top_k, allowed=allowed))
+        assert begun >= 9
+    # Its threads are gone when the store is closed; what holds the view may still search.
+    same(shared.search(vector, 5, rescore=rescore_from(left)), brute_force(left, vector, 5))

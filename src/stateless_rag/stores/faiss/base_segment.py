@@ -13,6 +13,8 @@ from stateless_rag.stores.faiss.cosine import blocks, normalize_into, stacked
 from stateless_rag.stores.ids import distinct, lookup
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from numpy.typing import ArrayLike, NDArray
 
     from stateless_rag.stores.faiss.cosine import Flags, Query, Vectors
@@ -25,6 +27,7 @@ __all__ = ["Base", "BaseType", "LiveBase", "Rescore", "build"]
 BaseType = Literal["float16", "int8", "float32"]
 Rescore = Callable[[Sequence[int]], Mapping[int, "ArrayLike"]]
 _ROWS = 4096
+_SHARED_FROM = 40_000  # rows that two threads scan sooner than one, whatever it takes to wake the other
 _ROUNDING = 1e-6  # of the distance between a row and what the index holds of it
 
 
@@ -42,7 +45,8 @@ class Base:
     `ids` ascend; row i of the FAISS `index` belongs to `ids[i]`. `usable` is false for zero rows. `error` is
     the greatest distance between a row and what the index holds of it, and so (Cauchy-Schwarz) bounds how far
     a score that is computed from the index can be off. `whole`, if there, is a file of the rows as they are; it
-    is believed where it fits what the index holds.
+    is believed where it fits what the index holds. `helper`, if there, has threads that scan half of a large base
+    while the thread that searches scans the other half.
     """
 
     ids: Ids
@@ -51,6 +55,7 @@ class Base:
     kind: BaseType
     error: float
     whole: RowSource | None = None
+    helper: Executor | None = None
 
     @property
     def dimension(self) -> int:
@@ -153,20 +158,57 @@ class LiveBase:
 
         Fewer if `bitmap` (from `searchable`) has fewer.
         """
-        faiss = _faiss()
-        parameters = None
-        if bitmap is not None:
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bitmap))
-        count = min(count, len(self.segment))
-        threads = faiss.omp_get_max_threads()
-        # One query is scanned by one thread, yet FAISS would wait for all. This sets the calling thread only.
-        faiss.omp_set_num_threads(1)
-        try:
-            products, positions = self.segment.index.search(query.coarse[None, :], count, params=parameters)
-        finally:
-            faiss.omp_set_num_threads(threads)
-        found = positions[0] >= 0
-        return positions[0][found], products[0][found]
+        index, rows, helper = self.segment.index, len(self.segment), self.segment.helper
+        count = min(count, rows)
+        middle = rows // 16 * 8 if helper is not None and rows >= _SHARED_FROM else 0
+        other = _begun(helper, index, query, count, _selected(bitmap, 0, middle, rows)) if middle else None
+        found = _scan(index, query, count, _selected(bitmap, middle if other else 0, rows, rows))
+        if other is None:
+            return found
+        half = other.result()
+        positions, products = np.concatenate((half[0], found[0])), np.concatenate((half[1], found[1]))
+        best = np.argsort(-products, kind="stable")[:count]
+        return positions[best], products[best]
+
+
+def _selected(bitmap: NDArray[np.uint8] | None, start: int, stop: int, rows: int) -> tuple[Any, object]:
+    """A selector of the rows from `start` (divisible by eight) to `stop` that are in the bitmap, None for all; and what
+    it points to.
+    """
+    faiss = _faiss()
+    if bitmap is None:
+        return (None if stop - start == rows else faiss.IDSelectorRange(start, stop)), None
+    part = bitmap
+    if stop - start < rows:
+        part = np.zeros_like(bitmap)
+        part[start // 8 : -(-stop // 8)] = bitmap[start // 8 : -(-stop // 8)]
+    return faiss.IDSelectorBitmap(part), part
+
+
+def _begun(
+    helper: Executor | None, index: Any, query: Query, count: int, selected: tuple[Any, object]
+) -> Future[tuple[NDArray[np.int64], NDArray[np.float32]]] | None:
+    """A scan in a thread of the helper; None if that takes no more work."""
+    try:
+        return None if helper is None else helper.submit(_scan, index, query, count, selected)
+    except RuntimeError:  # its store is being closed
+        return None
+
+
+def _scan(
+    index: Any, query: Query, count: int, selected: tuple[Any, object]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    faiss = _faiss()
+    parameters = None if selected[0] is None else faiss.SearchParameters(sel=selected[0])
+    threads = faiss.omp_get_max_threads()
+    # One query is scanned by one thread, yet FAISS would wait for all. This sets the calling thread only.
+    faiss.omp_set_num_threads(1)
+    try:
+        products, positions = index.search(query.coarse[None, :], count, params=parameters)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    found = positions[0] >= 0
+    return positions[0][found], products[0][found]
 
 
 def build(
