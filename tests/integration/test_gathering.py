@@ -13,6 +13,7 @@ import pytest
 from stateless_rag import Document, Engine, ExtractSettings, Settings, Status
 from stateless_rag.context import Clock, Context
 from stateless_rag.protocols import Embeddings, LLMRequest
+from stateless_rag.settings import MergeSettings
 from stateless_rag.stores.duckdb import journal as journaling
 from stateless_rag.stores.duckdb.database import Database, Write
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -140,6 +141,32 @@ async def test_commits_lie_apart_while_others_are_on_the_way(tmp_path: Path) -> 
         report = await engine.insert([Document(name, id=name) for name in ("first", "second", "third")])
         assert report.counts == {Status.PROCESSED: 3}
         assert engine.revision == 2, "the third shares the second's commit"
+
+
+async def test_what_needs_no_summary_is_embedded_while_summaries_are_written(tmp_path: Path) -> None:
+    told: asyncio.Event = asyncio.Event()
+
+    class Waiting(DeterministicLLM):
+        async def complete(self, request: LLMRequest) -> Any:
+            if request.purpose == "summarize":
+                await asyncio.wait_for(told.wait(), _LONG)
+            return await super().complete(request)
+
+    class Telling(DeterministicEmbedder):
+        async def embed(self, texts: Sequence[str], **rest: Any) -> Embeddings:
+            if any(text.startswith("Lonely") for text in texts):
+                told.set()
+            return await super().embed(texts, **rest)
+
+    settings = Settings(merging=MergeSettings(summarize_from=2), extraction=ExtractSettings(gleaning=0))
+    async with Engine.open(tmp_path, llm=Waiting(), embedder=Telling(8), settings=settings) as engine:
+        texts = ["Ada met Lonely here.", "There was Ada once more."]
+        report = await engine.insert([Document(text, id=text) for text in texts])
+        assert report.counts == {Status.PROCESSED: 2}
+        ada, lonely = await engine.entity("Ada"), await engine.entity("Lonely")
+        assert ada is not None and ada.description.startswith("Summary")
+        assert lonely is not None and "met Lonely" in lonely.description
+        assert {hit.key for hit in (await engine.retrieve("Ada", mode="local")).entities} >= {"ada"}
 
 
 # ---- flushes -------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_column_and_its_cells_share_their_memory() -> None:
     assert column.buffers()[2].address == np.frombuffer(text, np.uint8).ctypes.data
 
 
-@given(TEXT, TEXT, TEXT, MARKED, st.integers(1, 9))
+@given(TEXT, MARKED, MARKED, MARKED, st.integers(1, 9))
 def test_entities_come_back_from_what_is_held(
     key: str, name: str, kind: str, description: str, weight: int
 ) -> None:
@@ -73,7 +73,9 @@ def test_entities_come_back_from_what_is_held(
         assert labels(texts) == ([name], [kind])
 
 
-@given(st.tuples(TEXT, TEXT, TEXT, TEXT), st.lists(TEXT.filter(bool)), MARKED, st.sampled_from([1, 2.5, 0]))
+@given(
+    st.tuples(TEXT, TEXT, MARKED, MARKED), st.lists(TEXT.filter(bool)), MARKED, st.sampled_from([1, 2.5, 0])
+)
 def test_relations_come_back_from_what_is_held(
     ends: tuple[str, str, str, str], keywords: list[str], description: str, weight: float
 ) -> None:

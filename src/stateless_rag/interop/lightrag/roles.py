@@ -52,9 +52,8 @@ class Roles(Core):
         if max_async is not None or role == "vlm":
             told = "role vlm has no effect" if role == "vlm" else "max_async of a role has no effect"
             warnings.warn(f"LightRAG: {told}", UserWarning, stacklevel=2)
-        object.__setattr__(
-            self, "role_llm_configs", configs
-        )  # at once: others may change other roles meanwhile
+        # At once: others may change other roles meanwhile.
+        object.__setattr__(self, "role_llm_configs", configs)
         try:
             await self._session.change(lambda: {"roles": llms_by_role(self, self.roles)})
         except BaseException:

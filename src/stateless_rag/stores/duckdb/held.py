@@ -1,6 +1,6 @@
 """Entities and relations as the view of a workspace holds them in memory: all texts of a row in one.
 
-To find and decode a text takes longer than to split it: rows that a question asks for lie apart.
+To find and decode a text takes longer than to cut it up: rows that a question asks for lie apart.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from stateless_rag.stores.columns import Codec
-from stateless_rag.stores.duckdb.rows import SEPARATOR, keywords_of
-from stateless_rag.types import Entity, Relation
+from stateless_rag.stores.duckdb.rows import SEPARATOR, entity_of, relation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["entity_codec", "labels", "relation_codec"]
+    from stateless_rag.types import Entity, Relation
 
-_BETWEEN = "\x1e"  # as of all control characters, there is none in texts; the last text of a row may have it
+__all__ = ["entity_codec", "labels", "relation_codec"]
 
 
 def entity_codec() -> Codec[Entity]:
@@ -33,12 +32,12 @@ def relation_codec() -> Codec[Relation]:
 
 def labels(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Names and types of entities, from their texts."""
-    parts = [held.split(_BETWEEN, 3) for held in texts]
+    parts = list(map(_apart, texts))
     return [part[1] for part in parts], [part[2] for part in parts]
 
 
 def _entity_columns(entities: Sequence[Entity]) -> dict[str, Any]:
-    texts = [_BETWEEN.join((row.key, row.name, row.type, row.description)) for row in entities]
+    texts = [_joined(row.key, row.name, row.type, row.description) for row in entities]
     return {
         "texts": pa.array(texts, pa.string()),
         "weight": pa.array([row.weight for row in entities], pa.int32()),
@@ -48,8 +47,7 @@ def _entity_columns(entities: Sequence[Entity]) -> dict[str, Any]:
 
 def _entity(values: Sequence[Any]) -> Entity:
     texts, weight, tokens = values
-    key, name, type_, description = texts.split(_BETWEEN, 3)
-    return Entity(key=key, name=name, type=type_, description=description, weight=weight, tokens=tokens)
+    return entity_of((*_apart(texts), weight, tokens))
 
 
 def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
@@ -62,19 +60,25 @@ def _relation_columns(relations: Sequence[Relation]) -> dict[str, Any]:
 
 def _texts(row: Relation) -> str:
     ends = (row.source_key, row.target_key, row.source, row.target)
-    return _BETWEEN.join((*ends, SEPARATOR.join(row.keywords), row.description))
+    return _joined(*ends, SEPARATOR.join(row.keywords), row.description)
 
 
 def _relation(values: Sequence[Any]) -> Relation:
     texts, weight, tokens = values
-    source_key, target_key, source, target, keywords, description = texts.split(_BETWEEN, 5)
-    return Relation(
-        source_key=source_key,
-        target_key=target_key,
-        source=source,
-        target=target,
-        keywords=keywords_of(keywords),
-        description=description,
-        weight=int(weight) if weight.is_integer() else weight,
-        tokens=tokens,
-    )
+    return relation_of((*_apart(texts), weight, tokens))
+
+
+def _joined(*texts: str) -> str:
+    """The texts in one, after the lengths of all but the last: whatever characters they hold, they come apart again."""
+    return f"{','.join([str(len(text)) for text in texts[:-1]])}:{''.join(texts)}"
+
+
+def _apart(joined: str) -> list[str]:
+    lengths, _, texts = joined.partition(":")
+    parts, start = [], 0
+    for length in lengths.split(","):
+        stop = start + int(length)
+        parts.append(texts[start:stop])
+        start = stop
+    parts.append(texts[start:])
+    return parts

@@ -83,10 +83,11 @@ def chunk_row(row: Sequence[Any]) -> ChunkRow:
 
 def entity_row(row: Sequence[Any]) -> EntityRow:
     """A row of `entities`."""
-    return EntityRow(id=row[0], entity=_entity(row[1:7]), state=row[7], vector=row[8])
+    return EntityRow(id=row[0], entity=entity_of(row[1:7]), state=row[7], vector=row[8])
 
 
-def _entity(values: Sequence[Any]) -> Entity:
+def entity_of(values: Sequence[Any]) -> Entity:
+    """An entity of its key, name, type, description, weight and tokens."""
     key, name, type_, description, weight, tokens = values
     return Entity(key=key, name=name, type=type_, description=description, weight=weight, tokens=tokens)
 
@@ -94,11 +95,12 @@ def _entity(values: Sequence[Any]) -> Entity:
 def relation_row(row: Sequence[Any]) -> RelationRow:
     """A row of `relations`."""
     return RelationRow(
-        id=row[0], relation=_relation(row[1:9]), left=row[9], right=row[10], state=row[11], vector=row[12]
+        id=row[0], relation=relation_of(row[1:9]), left=row[9], right=row[10], state=row[11], vector=row[12]
     )
 
 
-def _relation(values: Sequence[Any]) -> Relation:
+def relation_of(values: Sequence[Any]) -> Relation:
+    """A relation of its keys, names, joined keywords, description, weight and tokens."""
     source_key, target_key, source, target, keywords, description, weight, tokens = values
     return Relation(
         source_key=source_key,

@@ -254,16 +254,23 @@ DELETE FROM {w}.aliases WHERE key IN (SELECT unnest(?::VARCHAR[]))
 -- name: evidence
 SELECT id, chunk FROM {w}.mentions WHERE id IS NOT NULL
 
--- What the views hold (`held.py`): the texts of a row in one.
+-- What the views hold (`held.py`): the texts of a row in one, after the lengths of all but the last.
 -- name: entities
-SELECT id, concat_ws(chr(30), key, name, type, description) AS texts, weight, tokens FROM {w}.entities
+SELECT id, concat(length(key), ',', length(name), ',', length(type), ':', key, name, type, description) AS texts,
+       weight, tokens
+FROM {w}.entities
 
 -- name: entity_rows
 SELECT id, key, name, type, description, weight, tokens, state, vector FROM {w}.entities
 WHERE id IN (SELECT unnest(?::BIGINT[]))
 
 -- name: relations
-SELECT id, concat_ws(chr(30), source_key, target_key, source, target, keywords, description) AS texts, weight, tokens
+SELECT id,
+       concat(
+           length(source_key), ',', length(target_key), ',', length(source), ',', length(target), ',', length(keywords), ':',
+           source_key, target_key, source, target, keywords, description
+       ) AS texts,
+       weight, tokens
 FROM {w}.relations
 
 -- name: relation_rows
