@@ -76,12 +76,13 @@ class Section:
 
 @contextmanager
 def section(tally: Tally) -> Iterator[Section]:
-    """Measure the block: `wall` and `cpu` seconds, and what it called."""
+    """Measure the block: `wall` and `cpu` seconds, what it called, and the process's peak of memory by its end."""
     taken = Section()
     before, cpu, wall = tally.counts(), time.process_time(), time.perf_counter()
     yield taken
     taken.values["wall"] = time.perf_counter() - wall
     taken.values["cpu"] = time.process_time() - cpu
+    taken.values["work_peak_mib"] = peak_mib()
     taken.values.update((name, count - before[name]) for name, count in tally.counts().items())
 
 
