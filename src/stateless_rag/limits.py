@@ -131,14 +131,22 @@ class _State(Enum):
 class _Ticket:
     """One caller's claim. `future` is true when a slot was granted, false when the deadline passed."""
 
-    __slots__ = ("future", "loop", "priority", "state", "workspace")
+    __slots__ = ("future", "loop", "priority", "state", "thread", "workspace")
 
     def __init__(self, workspace: str, priority: Priority) -> None:
         self.workspace = workspace
         self.priority = priority
         self.state = _State.NEW
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
         self.future: asyncio.Future[bool] | None = None
+
+    def grant(self) -> None:
+        """Tell whoever waits, from any thread. Raises RuntimeError if the loop was closed."""
+        if self.thread == threading.get_ident():
+            self.wake(True)  # a round of the loop earlier, in which a slot would be idle
+        else:
+            self.loop.call_soon_threadsafe(self.wake, True)
 
     def wake(self, granted: bool) -> None:
         if self.future is not None and not self.future.done():
@@ -283,7 +291,7 @@ class _Pool:
             ticket = self._next()
             self._hold(ticket)
             try:
-                ticket.loop.call_soon_threadsafe(ticket.wake, True)
+                ticket.grant()
             except RuntimeError:  # its loop was closed: nobody is there to take the slot
                 ticket.state = _State.GONE
                 self._free(ticket.loop)
