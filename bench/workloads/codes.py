@@ -11,7 +11,7 @@ import numpy as np
 from bench.meter import percentile
 from bench.runs import OURS, Run, Scale
 from bench.workloads import Bench, Workload
-from stateless_rag.stores.faiss.base_segment import BaseType
+from stateless_rag.stores.faiss.codes import BaseType
 from stateless_rag.stores.faiss.cosine import query_of
 from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
 
@@ -55,7 +55,7 @@ def _by_codes(view: VectorView, question: np.ndarray[tuple[int, ...], np.dtype[n
     """What the base alone finds, by rough products."""
     query = query_of(question, _DIMENSION)
     assert view.base is not None and query is not None
-    positions, _ = view.base.nearest(query, _TOP_K, None)
+    positions = view.base.segment.codes.nearest(query, _TOP_K, None).rows
     found: list[int] = view.base.segment.ids[positions].tolist()
     return found
 

@@ -203,7 +203,7 @@ class IngestSettings:
 class StoreSettings:
     """How an embedded store uses the machine. `placement` is where new workspaces are put: "root" shares one
     database file, "own" gives each a file of its own. `base_rows` is the number of vectors from which a base
-    segment is written to a FAISS file.
+    segment is written to a FAISS file, `base_type` what it holds of them: all types find the same.
     """
 
     placement: Literal["root", "own"] = "root"
@@ -212,14 +212,14 @@ class StoreSettings:
     readers: int = 4
     checkpoint_threshold: str = "32MB"
     base_rows: int = 20_000
-    base_type: Literal["float16", "int8", "float32"] = "float16"
+    base_type: Literal["int8", "float16", "float32"] = "int8"
 
     def __post_init__(self) -> None:
         each_field(self, choice, "placement", among=("root", "own"))
         each_field(self, text, "memory_limit", "checkpoint_threshold")
         each_field(self, whole, "threads", "readers", least=1, most=1024)
         each_field(self, whole, "base_rows")
-        each_field(self, choice, "base_type", among=("float16", "int8", "float32"))
+        each_field(self, choice, "base_type", among=("int8", "float16", "float32"))
         for name in ("memory_limit", "checkpoint_threshold"):
             if not _SIZE.fullmatch(size := getattr(self, name)):
                 raise InvalidInput(f"{name} is {shown(size)}; it must be a size such as 512MB or 1.5GB")

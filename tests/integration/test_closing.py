@@ -76,7 +76,7 @@ async def test_the_last_engine_frees_the_views(store: Store) -> None:
     one, other = await engine_on(store), await engine_on(store)
     await one.insert(Document(TEXT, id="d"))
     held = await dump(other)
-    vectors = one._workspace.view.vectors["entity"].delta.matrix.blocks[0]
+    vectors = one._workspace.view.vectors["entity"].delta.matrix.blocks[0].rows
     assert store.memory("a") > vectors.nbytes > 0
     freed: list[weakref.ref[Any]] = [
         weakref.ref(vectors),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stateless_rag.stores.faiss.cosine import normalize_into, products_of, query_of
+from stateless_rag.stores.faiss.cosine import normalize_into, query_of, scores_of
 from stateless_rag.stores.faiss.row_blocks import RowBlocks
 
 DIMENSION = 5
@@ -31,15 +31,48 @@ def filled(steps: tuple[int, ...]) -> tuple[RowBlocks, np.ndarray]:
 STEPS = [(7,), (1, 1, 1, 1, 1), (3, 9, 2, 30), (100, 1, 60)]
 
 
+@pytest.mark.parametrize("coded", [False, True])
 @pytest.mark.parametrize("steps", STEPS)
-def test_rows_and_products_are_those_of_one_matrix(steps: tuple[int, ...]) -> None:
+def test_rows_and_candidates_are_those_of_one_matrix(
+    monkeypatch: pytest.MonkeyPatch, steps: tuple[int, ...], coded: bool
+) -> None:
+    monkeypatch.setattr("stateless_rag.stores.faiss.row_blocks._CODED_FROM", 2)
+    monkeypatch.setattr("stateless_rag.stores.faiss.row_blocks._SCANS", 0 if coded else 10**6)
     blocks, whole = filled(steps)
     chosen = np.random.default_rng(1).integers(0, len(whole), 2 * len(whole))
     assert np.array_equal(blocks.take(chosen), whole[chosen])
     query = query_of(np.arange(1.0, DIMENSION + 1), DIMENSION)
     assert query is not None
     for count in (0, 1, len(whole) // 2, len(whole)):
-        assert np.array_equal(blocks.products(query, count), products_of(whole[:count], query))
+        scores = scores_of(whole[:count], query)
+        searchable = np.arange(count) % 3 < 2
+        for top_k, least in ((1, -1.0), (4, 0.2), (2 * len(whole), -1.0), (3, 0.99)):
+            found = blocks.candidates(query, top_k, least, searchable)
+            ranked = np.lexsort((np.arange(count), -scores)).tolist()
+            best = [row for row in ranked if searchable[row] and scores[row] >= least][:top_k]
+            assert set(best) <= set(found.rows.tolist()) <= set(np.flatnonzero(searchable).tolist())
+            assert (found.lower <= scores[found.rows]).all()
+            assert (found.upper >= scores[found.rows]).all()
+            assert len(found.rows) == len(set(found.rows.tolist()))
+
+
+def test_a_block_has_codes_once_it_is_full_and_was_searched_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stateless_rag.stores.faiss.row_blocks._CODED_FROM", 10)
+    blocks = RowBlocks(DIMENSION).with_room(40)
+    blocks.write(0, unit_rows_of(40))
+    rows = blocks.nbytes
+    query = query_of(np.arange(1.0, DIMENSION + 1), DIMENSION)
+    assert query is not None
+    for _ in range(100):
+        blocks.candidates(query, 3, -1.0, np.ones(39, dtype=np.bool_))
+    assert blocks.nbytes == rows  # what may be written to yet is not coded
+    whole = np.ones(40, dtype=np.bool_)
+    first = blocks.candidates(query, 3, -1.0, whole)
+    assert blocks.nbytes == rows
+    for _ in range(16):
+        last = blocks.candidates(query, 3, -1.0, whole)
+    assert blocks.nbytes == rows + 40 * DIMENSION
+    assert set(first.rows.tolist()) <= set(last.rows.tolist())
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from stateless_rag.protocols import Hit
 from stateless_rag.stores.faiss import BaseType, Rescore, VectorIndex, VectorView
 from stateless_rag.stores.faiss.cosine import normalize_into, query_of, scores_of
 
-KINDS: tuple[BaseType, ...] = ("float16", "int8", "float32")
+KINDS: tuple[BaseType, ...] = ("int8", "float16", "float32")
 Rows = dict[int, NDArray[np.float32]]
 
 
@@ -100,10 +99,12 @@ STEPS = st.lists(
     top_k=st.integers(1, 6),
     least=st.sampled_from([-1.0, 0.0, 0.5]),
     allowed=st.sets(IDS, max_size=8),
+    coded=st.booleans(),
 )
 @settings(max_examples=50, deadline=None)
 def test_every_view_finds_what_its_revision_holds(
     kind: BaseType,
+    coded: bool,
     steps: list[tuple[Any, ...]],
     vector: list[float],
     top_k: int,
@@ -135,12 +136,20 @@ def test_every_view_finds_what_its_revision_holds(
             index.install(*built)
             built = None
         history.append((index.view, rows))
-    for view, held in history:
-        check(view, held, vector, top_k, least, allowed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stateless_rag.stores.faiss.row_blocks._CODED_FROM", 1 if coded else 100)
+        patch.setattr("stateless_rag.stores.faiss.row_blocks._SCANS", 0)
+        for view, held in history:
+            check(view, held, vector, top_k, least, allowed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_rows_in_base_and_delta_give_the_order_of_brute_force(kind: BaseType) -> None:
+@pytest.mark.parametrize("scans", [0, 10**6])
+def test_many_rows_in_base_and_delta_give_the_order_of_brute_force(
+    monkeypatch: pytest.MonkeyPatch, kind: BaseType, scans: int
+) -> None:
+    monkeypatch.setattr("stateless_rag.stores.faiss.row_blocks._CODED_FROM", 300)
+    monkeypatch.setattr("stateless_rag.stores.faiss.row_blocks._SCANS", scans)
     random = np.random.default_rng(7)
     matrix = random.standard_normal((3000, 48)).astype(np.float32)
     matrix[1::3] = matrix[::3] + 1e-4 * matrix[1::3]  # neighbours that rough scores cannot tell apart
@@ -375,37 +384,3 @@ def commit(index: VectorIndex, rows: Rows, random: np.random.Generator) -> Rows:
     removed = set(random.integers(0, 150, 4).tolist())
     index.apply(added, removed)
     return {row_id: rows[row_id] for row_id in rows if row_id not in removed} | added
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", [45, 48, 100, 2000])
-def test_two_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch, kind: BaseType, count: int) -> None:
-    monkeypatch.setattr("stateless_rag.stores.faiss.base_segment._SHARED_FROM", 40)
-    random = np.random.default_rng(count)
-    rows = dict(enumerate(random.integers(-2, 3, (count, 8)).astype(np.float32)))  # many score alike
-    index = VectorIndex.from_rows(list(rows), np.array(list(rows.values())), base_rows=1, base_type=kind)
-    index.compact(rescore_from(rows))
-    index.apply(None, range(0, count, 7))
-    left = {row_id: row for row_id, row in rows.items() if row_id % 7}
-    alone = index.view
-    assert alone.base is not None
-    with ThreadPoolExecutor(1) as helper:
-        segment = replace(alone.base.segment, helper=helper)
-        shared = replace(alone, base=replace(alone.base, segment=segment))
-        begun = 0
-        submit = helper.submit
-
-        def counted(*work: Any) -> Any:
-            nonlocal begun
-            begun += 1
-            return submit(*work)
-
-        monkeypatch.setattr(helper, "submit", counted)
-        for top_k in (1, 10, count):
-            for allowed in (None, set(list(left)[::3]), {0, *list(left)[-2:]}):
-                vector = random.standard_normal(8)
-                found = shared.search(vector, top_k, rescore=rescore_from(left), allowed=allowed)
-                same(found, brute_force(left, vector, top_k, allowed=allowed))
-        assert begun >= 9
-    # Its threads are gone when the store is closed; what holds the view may still search.
-    same(shared.search(vector, 5, rescore=rescore_from(left)), brute_force(left, vector, 5))

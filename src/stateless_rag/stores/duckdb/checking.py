@@ -31,7 +31,7 @@ __all__ = ["Inspection", "erasing", "mending"]
 
 _REPAIR = "`stateless-rag repair` mends it"
 _BLOCK = 4096  # vectors compared at a time
-_NEAR = 1e-3  # cosine distance; base segments hold rows in 16 or 8 bits
+_NEAR = 1e-3  # of the distance of two rows that are the same
 
 
 # A statement that finds faulty rows, their table, and what they are. `mend_<name>` mends them, in this order.
@@ -262,11 +262,9 @@ class Inspection:
             keys, first = np.unique(keys[order], return_index=True)
             stored = stored[order][first].astype(np.float64)
             norms = np.linalg.norm(stored, axis=1, keepdims=True)
-            rows = held.rows_of(keys)
-            far = 1.0 - (rows * np.divide(stored, norms, out=np.zeros_like(stored), where=norms > 0)).sum(
-                axis=1
-            )
-            wrong += int(((far > _NEAR) & (norms[:, 0] > 0) | ~np.isfinite(far)).sum())
+            true = np.divide(stored, norms, out=np.zeros_like(stored), where=norms > 0)
+            far = np.linalg.norm(held.rows_of(keys) - true, axis=1)
+            wrong += int(((far > held.error + _NEAR) & (norms[:, 0] > 0) | ~np.isfinite(far)).sum())
         return wrong
 
     def _index_faults(self, policy: KeyPolicy) -> Iterator[Fault]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -123,7 +122,6 @@ class Segments:
         if recorded is not None:
             path = self._files / recorded["file"]
             base = read_base(path, recorded["checksum"], dimension, recorded["count"])
-            base = None if base is None else replace(base, helper=self._workspace.scanners)
         since = recorded["revision"] if base is not None and recorded is not None else -1
         statement = sql["rows_with_vectors"].format(table=TABLES[kind])
         ids, matrix = _once(*fetch_vectors(cursor, statement, [since]))
@@ -195,7 +193,7 @@ class Segments:
         if base is not None:
             checksum = write_base(self._files / name, base)
             recorded = {"file": name, "checksum": checksum, "revision": revision, "count": len(base)}
-            base = replace(with_rows(base, self._files / name), helper=self._workspace.scanners)
+            base = with_rows(base, self._files / name)
         self._workspace.write(
             Write(
                 lambda cursor: self._record(cursor, index, kind, recorded),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -301,11 +301,6 @@ class Store:
         if self._closed:
             raise self._is_closed()
         self._root_lock.check()
-
-    @property
-    def scanners(self) -> Executor:
-        """Threads that help those that read to scan vectors."""
-        return self._threads.scanners
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in a reading thread."""

@@ -17,8 +17,7 @@ Result = TypeVar("Result")
 class Threads:
     """Runs functions in the threads that they belong in. `check` raises and `closed` makes the error of a closed store.
 
-    `scanners` help those that read to scan vectors. `alone` is held by what changes which workspaces there are or are
-    in memory.
+    `alone` is held by what changes which workspaces there are or are in memory.
     """
 
     def __init__(self, readers: int, check: Callable[[], None], closed: Callable[[], Exception]) -> None:
@@ -26,7 +25,6 @@ class Threads:
         self.writers = ThreadPoolExecutor(4, thread_name_prefix="stateless-rag-write")
         self.cataloger = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-catalog")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="stateless-rag-read")
-        self.scanners = ThreadPoolExecutor(readers, thread_name_prefix="stateless-rag-scan")
         self._folders = ThreadPoolExecutor(2, thread_name_prefix="stateless-rag-fold")
         self._background = ThreadPoolExecutor(1, thread_name_prefix="stateless-rag-compact")
         self._check = check
@@ -61,7 +59,6 @@ class Threads:
         self.cataloger.shutdown(wait=True)
         self._readers.shutdown(wait=True)
         self._folders.shutdown(wait=True)
-        self.scanners.shutdown(wait=True)
         self._background.shutdown(wait=True)
 
     def end_writes(self) -> None:

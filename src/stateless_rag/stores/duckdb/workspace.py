@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -225,11 +225,6 @@ class DuckWorkspace:
     def way(self) -> RightOfWay:
         """Questions have it, all work on an ingest gives it."""
         return self._store.way
-
-    @property
-    def scanners(self) -> Executor:
-        """Threads that help those that read to scan vectors."""
-        return self._store.scanners
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in one of the store's reading threads."""

@@ -1,7 +1,7 @@
-"""A base segment as a file: a header, the ids, the FAISS index. A cache: what does not fit is not read.
+"""A base segment as a file: a header, the ids, the codes. A cache: what does not fit is not read.
 
 Beside it lies a file of the same rows in float32, in order, from which candidates are scored exactly. What is read
-of it is checked row by row against the index, so it needs no checksum.
+of it is checked row by row against the codes, so it needs no checksum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 import numpy as np
 
 from stateless_rag.errors import StoreError
-from stateless_rag.stores.faiss.base_segment import Base, BaseType
+from stateless_rag.stores.faiss.base_segment import Base
+from stateless_rag.stores.faiss.codes import BaseType, Codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_base", "rows_path", "with_rows", "write_base", "write_rows"]
 
-# magic (8 bytes), length of the header (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
-_MAGIC = b"srag-v1\n"
+# magic (8 bytes), header length (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
+_MAGIC = b"srag-v2\n"
 _PREFIX = len(_MAGIC) + 4
 _PIECE = 1 << 20  # bytes
 
@@ -40,7 +41,9 @@ def write_base(path: Path, base: Base) -> str:
     """
     import faiss
 
-    header = {"count": len(base), "dimension": base.dimension, "error": base.error, "kind": base.kind}
+    codes = base.codes
+    header: dict[str, object] = {"count": len(base), "dimension": base.dimension}
+    header |= {"error": codes.error, "kind": codes.kind, "step": codes.step}
     encoded = json.dumps(header, sort_keys=True).encode()
     checksum = blake2b(digest_size=32)
     with _written(path) as file:
@@ -54,7 +57,7 @@ def write_base(path: Path, base: Base) -> str:
         write(base.usable.astype(np.uint8).tobytes())
         # Piece by piece: serialised as a whole it would be in memory three times.
         library: Any = faiss  # whose annotations lack the writer
-        library.write_index(base.index, library.PyCallbackIOWriter(write, _PIECE))
+        library.write_index(codes.index, library.PyCallbackIOWriter(write, _PIECE))
     return checksum.hexdigest()
 
 
@@ -142,7 +145,9 @@ def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | N
     header = _header(content)
     if header is None or (header.get("dimension"), header.get("count")) != (dimension, count):
         return None
-    if header.get("kind") not in get_args(BaseType) or not isinstance(header.get("error"), float):
+    if header.get("kind") not in get_args(BaseType) or not all(
+        isinstance(header.get(name), float) for name in ("error", "step")
+    ):
         return None
     start = _PREFIX + int.from_bytes(content[len(_MAGIC) : _PREFIX], "little")
     if len(content) <= start + 9 * count:
@@ -152,8 +157,8 @@ def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | N
     index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 9 * count))
     if index is None or (index.d, index.ntotal) != (dimension, count) or (ids[1:] <= ids[:-1]).any():
         return None
-    whole = RowFile.of(rows_path(path), count, dimension)
-    return Base(ids, usable, index, header["kind"], header["error"], whole)
+    codes = Codes(index, header["kind"], header["step"], header["error"])
+    return Base(ids, usable, codes, RowFile.of(rows_path(path), count, dimension))
 
 
 def _header(content: bytes) -> dict[str, Any] | None:

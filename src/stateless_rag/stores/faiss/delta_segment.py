@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.faiss.cosine import float32_error, products_of
-from stateless_rag.stores.faiss.row_blocks import RowBlocks
+from stateless_rag.stores.faiss.row_blocks import Block, RowBlocks
 from stateless_rag.stores.ids import distinct, lookup
 
 if TYPE_CHECKING:
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from stateless_rag.stores.faiss.candidates import Candidates
     from stateless_rag.stores.faiss.cosine import Flags, Query, Vectors
     from stateless_rag.stores.ids import Ids
 
 __all__ = ["Delta"]
 
 _ENTRY_BYTES = 150  # of an id in the maps: two numbers and a place in a dict and in a list
-_GATHER_BELOW = 0.25  # share of the rows up to which copying them out is cheaper than scoring all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +64,7 @@ class Delta:
         """A delta of rows of length one, or zero, which are kept as they are and not copied."""
         return cls(
             ids=ids.copy(),
-            matrix=RowBlocks(rows.shape[1], (rows,) if len(rows) else ()),
+            matrix=RowBlocks(rows.shape[1], (Block(rows),) if len(rows) else ()),
             usable=np.asarray(rows.any(axis=1)),
             newest=dict(zip(ids.tolist(), range(len(ids)), strict=True)),
             previous=[-1] * len(ids),
@@ -137,30 +136,12 @@ class Delta:
         usable[: self.length] = self.usable[: self.length]
         return replace(self, ids=ids, usable=usable, matrix=matrix)
 
-    def candidates(
-        self, query: Query, top_k: int, least: float, allowed: Ids | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows that hold the best `top_k` by score that have at least `least`, and perhaps more, with their float32
-        products. `allowed` is ascending.
-        """
-        rows, products = self._products(query, allowed)
-        near = np.flatnonzero(products >= least - float32_error(self.matrix.dimension))
-        if len(near) < len(rows):
-            rows, products = rows[near], products[near]
-        if len(rows) > top_k:
-            at = len(rows) - top_k
-            worst = np.partition(products, at)[at]
-            kept = np.flatnonzero(products >= worst - 2 * float32_error(self.matrix.dimension))
-            rows, products = rows[kept], products[kept]
-        return rows, products
+    def candidates(self, query: Query, top_k: int, least: float, allowed: Ids | None) -> Candidates:
+        """All rows that can be among the best `top_k` with a score of at least `least`, and perhaps more.
 
-    def _products(self, query: Query, allowed: Ids | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        `allowed` is ascending.
+        """
         searchable = self.alive & self.usable[: self.length]
         if allowed is not None:
             searchable &= lookup(allowed, self.ids[: self.length]) >= 0
-        rows = np.flatnonzero(searchable)
-        if len(rows) < self.length * _GATHER_BELOW:
-            return rows, products_of(self.matrix.take(rows), query)
-        # Leaving rows out of the matrix would copy it; leaving them out of the products is nearly free.
-        products = self.matrix.products(query, self.length)
-        return rows, products if len(rows) == self.length else products[rows]
+        return self.matrix.candidates(query, top_k, least, searchable)

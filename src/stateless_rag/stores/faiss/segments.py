@@ -10,23 +10,24 @@ import numpy as np
 
 from stateless_rag.errors import InvalidInput, StoreError
 from stateless_rag.protocols import Hit
-from stateless_rag.stores.faiss.base_segment import Base, BaseType, LiveBase, Rescore, build
-from stateless_rag.stores.faiss.cosine import float32_error, query_of, scores_of, stacked
+from stateless_rag.stores.faiss.base_segment import Base, LiveBase, Rescore, build
+from stateless_rag.stores.faiss.candidates import Candidates, floor_of
+from stateless_rag.stores.faiss.codes import BaseType
+from stateless_rag.stores.faiss.cosine import blocks, query_of, scores_of, stacked
 from stateless_rag.stores.faiss.delta_segment import Delta
 from stateless_rag.stores.ids import distinct, id_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from stateless_rag.stores.faiss.cosine import Query, Vectors
+    from stateless_rag.stores.faiss.cosine import Query, Scores, Vectors
     from stateless_rag.stores.ids import Ids
 
 __all__ = ["Rescore", "VectorIndex", "VectorView"]
 
 Added = Mapping[int, "ArrayLike"] | tuple["Collection[int]", "NDArray[Any]"]
 
-_EXTRA = 512  # a base is asked for top_k * 2 + _EXTRA rows first: few cost hardly less, and a second scan twice as much
-_WIDEN = 8
+_ROWS = 4096
 _DEAD_ROWS = 1000
 _DEAD_SHARE = 0.25
 
@@ -62,8 +63,16 @@ class VectorView:
         return np.sort(ids)
 
     def rows_of(self, ids: Ids) -> Vectors:
-        """The rows of these ids, shape (ids, dimension), as they are held; all of them must be there."""
-        return _fetch(self, ids, None)[0]
+        """The rows of these ids, shape (ids, dimension), within `error`; all of them must be there."""
+        rows = np.empty((len(ids), self.dimension), dtype=np.float32)
+        for start, stop in blocks(len(ids), _ROWS):
+            rows[start:stop] = _fetch(self, ids[start:stop], None)[0]
+        return rows
+
+    @property
+    def error(self) -> float:
+        """How far what is held of a row may be from it, if no file has it."""
+        return self.base.segment.codes.error if self.base else 0.0
 
     def contains(self, row_id: int) -> bool:
         """Whether there is a row of that id."""
@@ -87,14 +96,14 @@ class VectorView:
         if query is None or top_k < 1:
             return []
         wanted = None if allowed is None else _ascending(id_array(allowed))
-        rows, products = self.delta.candidates(query, top_k, min_similarity, wanted)
-        lower = products - np.float32(float32_error(self.dimension))
-        positions = self._base_candidates(query, top_k, min_similarity, lower, wanted)
-        ids = self.delta.ids[rows]
-        scores = scores_of(self.delta.matrix.take(rows), query)
-        if self.base and len(positions):
-            ids = np.concatenate([ids, self.base.segment.ids[positions]])
-            scores = np.concatenate([scores, scores_of(self.base.rows(positions, rescore)[0], query)])
+        found = self._candidates(query, top_k, min_similarity, wanted)
+        # The scores of what looks best tell what else must be looked at.
+        best = floor_of(top_k, min_similarity, found.upper)
+        ids, scores = self._scored(query, found.between(best), rescore)
+        others = found.between(floor_of(top_k, min_similarity, scores), best)
+        if len(others):
+            more_ids, more_scores = self._scored(query, others, rescore)
+            ids, scores = np.concatenate([ids, more_ids]), np.concatenate([scores, more_scores])
         order = np.lexsort((ids, -scores))[:top_k]
         order = order[scores[order] >= min_similarity]
         return list(map(Hit, ids[order].tolist(), scores[order].tolist()))
@@ -122,25 +131,27 @@ class VectorView:
     def _base_positions(self, ids: Ids) -> NDArray[np.int64]:
         return self.base.positions(ids) if self.base else np.full(len(ids), -1, dtype=np.int64)
 
-    def _base_candidates(
-        self, query: Query, top_k: int, least: float, lower: NDArray[np.float32], allowed: Ids | None
-    ) -> NDArray[np.int64]:
-        """Positions of all base rows that can be among the best `top_k` with a score of at least `least`.
-
-        `lower` bounds the scores of the delta's candidates from below.
+    def _candidates(self, query: Query, top_k: int, least: float, allowed: Ids | None) -> Candidates:
+        """All rows that can be among the best, and perhaps more: those of the delta by their numbers, and behind all of
+        these those of the base.
         """
+        near = self.delta.candidates(query, top_k, least, allowed)
         if not self.base or not self.base.live:
-            return np.empty(0, dtype=np.int64)
-        error = self.base.segment.error + float32_error(self.dimension)
+            return near
         bitmap = self.base.searchable(allowed)
-        count = 2 * top_k + _EXTRA
-        while True:
-            positions, products = self.base.nearest(query, count, bitmap)
-            floor = max(least, _kth_largest(np.concatenate([lower, products - error]), top_k))
-            exhausted = len(positions) < count
-            if exhausted or products[-1] + error < floor:
-                return positions[products + error >= floor]
-            count *= _WIDEN
+        far = self.base.segment.codes.candidates(query, top_k, least, near.lower, bitmap)
+        return Candidates.joined([(0, near), (self.delta.length, far)])
+
+    def _scored(self, query: Query, rows: NDArray[np.int64], rescore: Rescore | None) -> tuple[Ids, Scores]:
+        """The ids and scores of candidates, in no certain order."""
+        in_delta = rows < self.delta.length
+        if self.base is None or in_delta.all():
+            return self.delta.ids[rows], scores_of(self.delta.matrix.take(rows), query)
+        near, positions = rows[in_delta], rows[~in_delta] - self.delta.length
+        scores = scores_of(self.delta.matrix.take(near), query)
+        far = scores_of(self.base.rows(positions, rescore)[0], query)
+        ids = self.delta.ids[near], self.base.segment.ids[positions]
+        return np.concatenate(ids), np.concatenate([scores, far])
 
 
 class VectorIndex:
@@ -150,7 +161,7 @@ class VectorIndex:
     any.
     """
 
-    def __init__(self, dimension: int, *, base_rows: int = 20_000, base_type: BaseType = "float16") -> None:
+    def __init__(self, dimension: int, *, base_rows: int = 20_000, base_type: BaseType = "int8") -> None:
         if dimension < 1:
             raise InvalidInput(f"vectors have a dimension of at least 1, not {dimension}")
         self._base_rows = base_rows
@@ -167,7 +178,7 @@ class VectorIndex:
         removed: Collection[int] = (),
         unit: bool = False,
         base_rows: int = 20_000,
-        base_type: BaseType = "float16",
+        base_type: BaseType = "int8",
     ) -> VectorIndex:
         """An index of stored rows, `matrix` of shape (ids, dimension).
 
@@ -301,13 +312,6 @@ def _removed_since(before: VectorView, after: VectorView) -> Ids:
     if before.base and after.base:
         ids = np.concatenate([ids, before.base.segment.ids[before.base.alive & ~after.base.alive]])
     return ids
-
-
-def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
-    """The k-th largest value; minus infinity if there are fewer."""
-    if len(values) < k:
-        return -np.inf
-    return float(np.partition(values, len(values) - k)[len(values) - k])
 
 
 def _fetch(view: VectorView, ids: Ids, exact: Rescore | None) -> tuple[Vectors, float]:
