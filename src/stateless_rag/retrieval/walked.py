@@ -87,17 +87,19 @@ def walked(snapshot: Snapshot, plan: Plan) -> Walked:
 
 def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
     links, vector, settings = snapshot.links(), plan.vector, plan.walk
+    by_words = vector is None or (settings.words and plan.options.mode != "walk")
+    # Before the vectors, which may be on their way to memory yet: the first question must make the index of words.
+    worded = worded_chunks(snapshot, plan.question, _DIRECT) if by_words else ()
     facts = () if vector is None else fact_seeds(snapshot, vector, plan.options, settings)
     if snapshot.mask is not None:
         rows = [hit.id for hit in facts]
         snapshot.expect(ends_of(snapshot, rows), rows)
-    by_words = vector is None or (settings.words and plan.options.mode != "walk")
     return _Seeds(
         links=links,
         named=_named(snapshot, links, plan) if settings.names else (),
         facts=facts,
         near=() if vector is None else chunk_seeds(snapshot, vector, plan.options, _DIRECT),
-        worded=worded_chunks(snapshot, plan.question, _DIRECT) if by_words else (),
+        worded=worded,
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from stateless_rag.stores.ids import arrow_ids
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ class _Others:
     column: pa.Array
 
     def at(self, rows: Ids) -> list[Any]:
-        cells: list[Any] = self.column.take(pa.array(rows)).to_pylist()
+        cells: list[Any] = self.column.take(arrow_ids(rows)).to_pylist()
         return cells
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stateless_rag.stores.cells import Cells, with_cells
-from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.ids import arrow_ids, id_array, lookup
 from stateless_rag.stores.recent import Recent
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ class ColumnView(Generic[Row]):
         base = self._base.select(list(names))
         if not self._overlay:
             return self._ids, base
-        keep = ~np.isin(self._ids, id_array(self._overlay))
+        keep = np.flatnonzero(~np.isin(self._ids, id_array(self._overlay)))
         there = {id_: row for id_, row in self._overlay.items() if row is not None}
         more = pa.table(dict(self.codec.encode(list(there.values())))).select(list(names))
-        table = pa.concat_tables([base.filter(pa.array(keep)), more.cast(base.schema)])
+        table = pa.concat_tables([base.take(arrow_ids(keep)), more.cast(base.schema)])
         return np.concatenate([self._ids[keep], id_array(there)]), table
 
     @property
@@ -156,7 +156,7 @@ class ColumnView(Generic[Row]):
 
 def _taken(table: pa.Table, rows: Ids) -> tuple[pa.Table, tuple[Cells, ...]]:
     """Rows of a table by number, in one piece; a column at a time, so that only one is held twice."""
-    at = pa.array(rows)
+    at = arrow_ids(rows)
     taken = [with_cells(pc.take(column.combine_chunks(), at)) for column in table.itercolumns()]
     return pa.Table.from_arrays([column for column, _ in taken], schema=table.schema), tuple(
         cells for _, cells in taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-__all__ = ["distinct", "id_array", "lookup", "ranges"]
+__all__ = ["arrow_ids", "distinct", "id_array", "lookup", "ranges"]
 
 
 def id_array(ids: Iterable[int]) -> Ids:
@@ -21,6 +22,14 @@ def id_array(ids: Iterable[int]) -> Ids:
     if isinstance(ids, np.ndarray):
         return np.asarray(ids, dtype=np.int64)
     return np.fromiter(ids, dtype=np.int64)
+
+
+def arrow_ids(ids: Ids) -> pa.Int64Array:
+    """Ids for Arrow, which share the memory of the array.
+
+    `pyarrow.array` would import `numpy.ma` to see whether any are masked: 15 ms of the first opening in a process.
+    """
+    return pa.Int64Array.from_buffers(pa.int64(), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))])
 
 
 def distinct(ids: Ids) -> Ids:

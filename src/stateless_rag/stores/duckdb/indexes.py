@@ -10,11 +10,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from stateless_rag.providers.cooccurrence import title_of
-from stateless_rag.stores.ids import id_array, lookup
+from stateless_rag.stores.ids import arrow_ids, id_array, lookup
 from stateless_rag.stores.links import Links, LinksBase
 from stateless_rag.stores.words import WordIndex
 from stateless_rag.text import entity_key, stable_id
@@ -227,7 +226,7 @@ def _titles(
     ids, table = view.pieces.columns(("document_id", "ordinal"))
     first = np.flatnonzero(table.column("ordinal").to_numpy() == 0)
     documents = table.column("document_id")
-    head = pc.index_in(documents, value_set=pc.take(documents, pa.array(first)).combine_chunks())
+    head = pc.index_in(documents, value_set=pc.take(documents, arrow_ids(first)).combine_chunks())
     chunks = ids[first].tolist()
     heads = {id_: known[id_] for id_ in chunks if id_ in known}
     for id_, text in _texts(view, [id_ for id_ in chunks if id_ not in known]).items():

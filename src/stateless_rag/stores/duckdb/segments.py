@@ -13,6 +13,7 @@ import numpy as np
 
 from stateless_rag.errors import CommitConflict, StoreError
 from stateless_rag.protocols import Change, VectorKind
+from stateless_rag.stores.duckdb.arriving import Loaded, arrived
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.snapshot import TABLES, fetch_vectors
 from stateless_rag.stores.faiss.base_file import (
@@ -27,6 +28,7 @@ from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
 from stateless_rag.stores.freeing import release_freed
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
     from stateless_rag.protocols import Vectors
@@ -50,15 +52,27 @@ class Segments:
         self._workspace = workspace
         self._files = files
         self._settings = settings
-        self._indexes: dict[VectorKind, VectorIndex] = {}
+        self._held: dict[VectorKind, VectorIndex] | Future[Loaded] = {}
         self._busy = threading.Lock()
 
-    def load(self, cursor: Cursor) -> Views:
-        """Views of what the database holds. A base file that does not match what is recorded is thrown away."""
+    def load(self, cursor: Cursor) -> Loaded:
+        """What the database holds, which `await_` takes. A base file that does not match what is recorded is thrown
+        away.
+        """
         self._sweep(self._workspace.record.info)
         bases: dict[str, Any] = self._workspace.record.info.get("bases", {})
-        self._indexes = {kind: self._load(cursor, kind, bases.get(kind)) for kind in TABLES}
-        return self._views()
+        indexes = {kind: self._load(cursor, kind, bases.get(kind)) for kind in TABLES}
+        return Loaded(indexes, _views(indexes))
+
+    def arrive(self, loading: Future[Loaded]) -> None:
+        """Go on with what is being loaded; who writes, or compacts, waits for it."""
+        self._held = loading
+
+    @property
+    def _indexes(self) -> dict[VectorKind, VectorIndex]:
+        if not isinstance(self._held, dict):
+            self._held = arrived(self._held).indexes
+        return self._held
 
     def advance(self, cursor: Cursor, views: Views, change: Change, embedded: Mapping[int, int]) -> Views:
         """Views with the vectors of a change, and without those of removed rows."""
@@ -83,11 +97,11 @@ class Segments:
                 self._workspace.way.give()
                 vectors = self._vectors(cursor, some, change.vectors)
                 self._indexes[kind].apply((list(some), vectors))
-        return self._views()
+        return _views(self._indexes)
 
     def restore(self, views: Views) -> None:
         """Go back to the committed views: what was advanced since was rolled back, or failed half-way."""
-        self._indexes = {kind: index for kind, index in self._indexes.items() if kind in views}
+        self._held = {kind: index for kind, index in self._indexes.items() if kind in views}
         for kind, index in self._indexes.items():
             index.restore(views[kind])
 
@@ -97,7 +111,7 @@ class Segments:
 
     def clear(self) -> None:
         """Free the memory; for closing."""
-        self._indexes = {}
+        self._held = {}
 
     def compact_if_needed(self) -> None:
         """Start a compaction in a thread of the store, unless one is under way."""
@@ -153,11 +167,8 @@ class Segments:
 
     def replace(self, indexes: dict[VectorKind, VectorIndex], info: Mapping[str, Any]) -> None:
         """Search other segments from now on. Files of the former ones go, as `info` names them no more."""
-        self._indexes = dict(indexes)
+        self._held = dict(indexes)
         self._sweep(info)
-
-    def _views(self) -> Views:
-        return MappingProxyType({kind: index.view for kind, index in self._indexes.items()})
 
     def _vectors(self, cursor: Cursor, digests: Mapping[int, str], given: Mapping[str, Vectors]) -> Vectors:
         stored = [digest for digest in digests.values() if digest not in given]
@@ -223,7 +234,7 @@ class Segments:
         if index not in self._indexes.values():
             return  # reloaded in the meantime: the next open reads the file
         index.install(base, view)
-        self._workspace.publish(self._views())
+        self._workspace.publish(_views(self._indexes))
         self._sweep(info)
 
     def _sweep(self, info: Mapping[str, Any]) -> None:
@@ -234,6 +245,10 @@ class Segments:
             if path not in known and path.suffix in _SUFFIXES:
                 with suppress(OSError):  # some systems keep a file that is mapped
                     path.unlink()
+
+
+def _views(indexes: Mapping[VectorKind, VectorIndex]) -> Views:
+    return MappingProxyType({kind: index.view for kind, index in indexes.items()})
 
 
 def _once(ids: Ids, matrix: Vectors) -> tuple[Ids, Vectors]:

@@ -51,11 +51,12 @@ TABLES: Mapping[VectorKind, str] = MappingProxyType(
 def fetch_vectors(cursor: Cursor, statement: str, parameters: list[Any]) -> tuple[Any, Vectors]:
     """Two columns, a key and a vector, as arrays of shape (n,) and (n, dimension)."""
     table = cursor.sql(statement, params=parameters).to_arrow_table()
-    chunks = table.column(1)
-    # Combining copies also what is in one piece, and new memory costs more than reading did.
-    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
-    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
-    return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32)
+    column = table.column(1)
+    size = column.type.list_size
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    # What is in one piece is not copied: new memory costs more than reading did. NumPy asks for large pages of it.
+    matrix = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.float32)])
+    return table.column(0).to_numpy(), np.asarray(matrix, dtype=np.float32).reshape(-1, size)
 
 
 def _ends(relation: Relation) -> tuple[str, str]:

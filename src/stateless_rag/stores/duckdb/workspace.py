@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,6 +15,7 @@ import duckdb
 from stateless_rag.errors import StoreError, WorkspaceMismatch
 from stateless_rag.protocols import Basis, Change, Claim, Snapshot, VectorKind
 from stateless_rag.stores.duckdb import rows
+from stateless_rag.stores.duckdb.arriving import Arriving, Loaded, begin_loading, held_bytes
 from stateless_rag.stores.duckdb.batches import DuckBatches
 from stateless_rag.stores.duckdb.checking import Inspection
 from stateless_rag.stores.duckdb.committing import Committer
@@ -34,6 +35,7 @@ from stateless_rag.stores.duckdb.spending import DuckSpending
 from stateless_rag.stores.duckdb.status import document_list
 from stateless_rag.stores.duckdb.views import View
 from stateless_rag.stores.faiss.cosine import unit_rows
+from stateless_rag.stores.faiss.delta_segment import Delta
 from stateless_rag.types import DocumentStatus, Status, Usage
 
 if TYPE_CHECKING:
@@ -96,15 +98,11 @@ class DuckWorkspace:
                 raise self._gate.gone()
             self._record = WorkspaceRecord(row)
             self._tables = self._finds_tables(cursor)
-            loading = self._store.in_reader(self._load_vectors)
-            try:
-                revision = self._record.revision
-                view = View.load(cursor, self._sql, revision, {}) if self._tables else View(revision=revision)
-                self._queue.load(cursor, exists=self._tables)
-                self.batches.load(cursor, exists=self.has_batches)
-            finally:
-                wait([loading])
-        return replace(view, vectors=loading.result(), embedder=self._record.info.get("embedder"))
+            revision = self._record.revision
+            view = View.load(cursor, self._sql, revision, {}) if self._tables else View(revision=revision)
+            self._queue.load(cursor, exists=self._tables)
+            self.batches.load(cursor, exists=self.has_batches)
+        return replace(view, vectors=self._arriving(view), embedder=self._record.info.get("embedder"))
 
     def _finds_tables(self, cursor: Cursor) -> bool:
         """Whether the tables were made. If not, the transaction can only be rolled back."""
@@ -114,11 +112,20 @@ class DuckWorkspace:
             return False
         return True
 
-    def _load_vectors(self) -> Mapping[VectorKind, VectorView]:
-        """Nobody writes before the workspace is loaded: in a thread of its own this reads the same revision."""
+    def _arriving(self, view: View) -> Mapping[VectorKind, VectorView]:
+        """Vectors are nine tenths of all there is: who opens the workspace need not wait for them."""
         if self.dimension is None:
             return MappingProxyType({})
-        with self._store.reading() as cursor:
+        loading = begin_loading(self._store.in_reader, self._load_vectors)
+        self._segments.arrive(loading)
+        rows = sum(len(held.ids()) for held in (view.pieces, view.entities, view.relations))
+        return Arriving(loading, Delta.stored_bytes(rows, self.dimension))
+
+    def _load_vectors(self, begun: Callable[[], None]) -> Loaded:
+        with self._gate.kept_open(), self._store.reading() as cursor:
+            # Nobody writes before the workspace is opened: what reads by then goes on reading the same revision.
+            cursor.execute(self._catalog["revision"], [self._record.schema]).fetchall()
+            begun()
             return self._segments.load(cursor)
 
     # ---- what it is ------------------------------------------------------------------------------------
@@ -178,7 +185,7 @@ class DuckWorkspace:
     def nbytes(self) -> int:
         """Bytes that the views of the last revision hold in memory."""
         view = self.view
-        return view.nbytes + sum(vectors.nbytes for vectors in view.vectors.values())
+        return view.nbytes + held_bytes(view.vectors)
 
     async def documents(self) -> list[DocumentStatus]:
         """The status of every document, by id."""

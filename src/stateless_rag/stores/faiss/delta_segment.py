@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Delta"]
 
 _ENTRY_BYTES = 150  # of an id in the maps: two numbers and a place in a dict and in a list
+_ROW_BYTES = _ENTRY_BYTES + 10  # and its place in `ids`, `usable` and `alive`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +73,11 @@ class Delta:
             alive=np.ones(len(ids), dtype=np.bool_),
             live=len(ids),
         )
+
+    @staticmethod
+    def stored_bytes(rows: int, dimension: int) -> int:
+        """Bytes that a delta of so many stored rows holds in memory, to know before they are there."""
+        return rows * (dimension * np.dtype(np.float32).itemsize + _ROW_BYTES)
 
     @property
     def nbytes(self) -> int:
