@@ -202,8 +202,10 @@ class IngestSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """How an embedded store uses the machine. `placement` is where new workspaces are put: "root" shares one
-    database file, "own" gives each a file of its own. `base_rows` is the number of vectors from which a base
-    segment is written to a FAISS file, `base_type` what it holds of them: all types find the same.
+    database file, "own" gives each a file of its own. Take "own" for hundreds of workspaces, most of them small:
+    opening the store reads the tables of all workspaces in the root's file, and a small file takes less room.
+    `base_rows` is the number of vectors from which a base segment is written to a FAISS file, `base_type` what it
+    holds of them: all types find the same.
     """
 
     placement: Literal["root", "own"] = "root"

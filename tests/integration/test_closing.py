@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import shutil
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ import pytest
 from stateless_rag.engine import Engine
 from stateless_rag.errors import StoreClosed, StoreError, WorkspaceMismatch, WorkspaceNotFound
 from stateless_rag.settings import StoreSettings
+from stateless_rag.stores.duckdb.attaching import SMALL_LOG, log_of
 from stateless_rag.stores.duckdb.database import Write
 from stateless_rag.stores.duckdb.store import Store
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
@@ -99,18 +101,71 @@ async def test_the_last_engine_frees_the_views(store: Store) -> None:
     assert again.revision == other.revision == 1
 
 
-async def test_a_closed_file_of_its_own_is_whole_and_free(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "logs"), [(0, 1), (SMALL_LOG, 0)], ids=["with its log", "without a log"])
+async def test_a_closed_file_of_its_own_is_whole_and_free(size: int, logs: int, tmp_path: Path) -> None:
+    async with Store.open(tmp_path, StoreSettings(placement="own")) as store:
+        engine = await engine_on(store)
+        schema = engine._workspace.record.schema
+        file = tmp_path / "workspaces" / f"{schema}.duckdb"
+        await engine.insert(Document(TEXT + " " * size, id="d"))
+        assert log_of(file).stat().st_size > size
+        before = await dump(engine)
+        await engine.close()
+        assert list(file.parent.glob("*.wal")) == [log_of(file)] * logs
+        with duckdb.connect(str(file), read_only=True) as connection:
+            assert connection.execute(f"SELECT id FROM {schema}.{schema}.documents").fetchall() == [("d",)]
+        again = await engine_on(store)
+        assert await dump(again) == before
+        await again.insert(Document("Grace Hopper wrote COBOL.", id="e"))
+        before = await dump(again)
+        killed = shutil.copytree(tmp_path, tmp_path / "killed")  # as at this moment
+    assert await dump_of(tmp_path) == before
+    assert await dump_of(killed) == before
+
+
+@pytest.mark.parametrize("placement", ["root", "own"])
+async def test_a_log_that_is_long_does_not_outlast_the_store(
+    placement: Literal["root", "own"], tmp_path: Path
+) -> None:
+    async with Store.open(tmp_path, StoreSettings(placement=placement)) as store:
+        engine = await engine_on(store)
+        await engine.insert(Document(TEXT + " " * SMALL_LOG, id="d"))
+        before = await dump(engine)
+    assert not long_logs(tmp_path)
+    assert await dump_of(tmp_path) == before
+
+
+def long_logs(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*.wal") if path.stat().st_size > SMALL_LOG]
+
+
+async def dump_of(root: Path, name: str = "a") -> dict[str, Any]:
+    """What a workspace of a closed store holds."""
+    async with Store.open(root) as store:
+        engine = await engine_on(store, name, create=False)
+        assert (await engine.check(deep=True)).faults == ()
+        return await dump(engine)
+
+
+async def test_a_small_workspace_takes_little_room(tmp_path: Path) -> None:
     async with Store.open(tmp_path, StoreSettings(placement="own")) as store:
         engine = await engine_on(store)
         await engine.insert(Document(TEXT, id="d"))
-        schema = engine._workspace.record.schema
         await engine.close()
-        files = list((tmp_path / "workspaces").iterdir())
-        assert [path.suffix for path in files] == [".duckdb"]  # no log beside it
-        with duckdb.connect(str(files[0]), read_only=True) as connection:
-            assert connection.execute(f"SELECT id FROM {schema}.{schema}.documents").fetchall() == [("d",)]
+        info = await store.describe("a")
+        assert info.bytes < 60_000  # a block of 16 kB for each table that holds rows would make it 190,000
+
+
+async def test_logs_do_not_add_up(tmp_path: Path) -> None:
+    times = 3
+    async with Store.open(tmp_path, StoreSettings(placement="own")) as store:
+        for number in range(times):
+            engine = await engine_on(store)
+            await engine.insert(Document(f"{TEXT} Number {number}." + " " * (SMALL_LOG // 3), id=f"{number}"))
+            await engine.close()
+            assert not long_logs(tmp_path)
         again = await engine_on(store)
-        assert [row.id for row in await again.documents()] == ["d"]
+        assert [row.id for row in await again.documents()] == [str(number) for number in range(times)]
 
 
 async def test_closing_waits_for_a_read_that_has_begun(store: Store) -> None:

@@ -91,10 +91,16 @@ async def spread(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("placement", ["root", "own"])
-@pytest.mark.parametrize("base_rows", [20_000, 4], ids=["no base", "base"])
-async def test_no_byte_is_left(placement: Literal["root", "own"], base_rows: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("base_rows", "threshold"),
+    [(20_000, "16KB"), (4, "16KB"), (20_000, "32MB")],
+    ids=["no base", "base", "in the log"],
+)
+async def test_no_byte_is_left(
+    placement: Literal["root", "own"], base_rows: int, threshold: str, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
-    settings = StoreSettings(placement=placement, base_rows=base_rows, checkpoint_threshold="16KB")
+    settings = StoreSettings(placement=placement, base_rows=base_rows, checkpoint_threshold=threshold)
     async with Store.open(root, settings) as store:  # noqa: SIM117 -- what comes after each is looked at
         async with opened(store, "other") as other:
             await other.insert(KEPT)

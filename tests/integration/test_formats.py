@@ -12,6 +12,7 @@ from laws.test_batch_files_law import BatchedLLM
 from stateless_rag import Budget, Document, Engine, ExtractSettings, Settings, Status, Store
 from stateless_rag.errors import StoreError
 from stateless_rag.settings import StoreSettings
+from stateless_rag.stores.duckdb.attaching import log_of
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 from stateless_rag.testing.dump import dump
@@ -128,6 +129,7 @@ async def test_a_copy_of_the_earlier_format_is_kept(
         assert copies_in(root) == copies
     # The copies in their places are the root as it was.
     for copy in copies:
+        log_of(copy.with_suffix("")).unlink(missing_ok=True)
         copy.replace(copy.with_suffix(""))
     async with Store.open(root) as store:
         async with opened(store, "own", create=False) as engine:

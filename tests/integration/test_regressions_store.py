@@ -16,6 +16,7 @@ import pytest
 
 from stateless_rag import Engine, Store, StoreSettings, Workspaces
 from stateless_rag.errors import StoreCorrupt, StoreLocked, WorkFailed, WorkspaceNotFound
+from stateless_rag.stores.duckdb.attaching import log_of
 from stateless_rag.stores.duckdb.workspace import DuckWorkspace
 from stateless_rag.stores.faiss.segments import VectorIndex
 
@@ -44,14 +45,34 @@ def damage(file: Path, _: Path) -> None:
 
 
 def truncate(file: Path, _: Path) -> None:
-    os.truncate(file, 20_000)
+    os.truncate(file, 10_000)
+
+
+def empty(file: Path, _: Path) -> None:
+    os.truncate(file, 0)
 
 
 def swap(file: Path, other: Path) -> None:
     shutil.copy(other, file)
 
 
-HARM = pytest.mark.parametrize("harm", [lose, damage, truncate, swap])
+def swap_with_log(file: Path, other: Path) -> None:
+    shutil.copy(other, file)
+    shutil.copy(log_of(other), log_of(file))
+
+
+def lose_log(file: Path, _: Path) -> None:
+    log_of(file).unlink()
+
+
+def damage_log(file: Path, _: Path) -> None:
+    log = log_of(file)
+    log.write_bytes(log.read_bytes().replace(b"Babbage", b"Cabbage"))
+
+
+HARM = pytest.mark.parametrize(
+    "harm", [lose, damage, truncate, empty, swap, swap_with_log, lose_log, damage_log]
+)
 
 
 @HARM
@@ -201,7 +222,7 @@ async def test_close_one_waits_for_an_engine_that_is_being_closed(
             assert not done
             gate.set()
             assert await asyncio.gather(*calls) == [True, True]
-            assert not files(tmp_path, "workspaces/*.wal")
+            assert not pool.store._catalog._attached
             assert await pool.close_one("never-opened")
 
 

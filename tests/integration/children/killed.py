@@ -34,6 +34,8 @@ def arm(moment: str) -> None:
     elif moment == "file is written":
         for module, name in places:
             setattr(module, name, kill)
+    elif moment == "file is to be renamed":
+        setattr(Path, "replace", kill)  # noqa: B010
     elif moment == "file is renamed":
         setattr(Path, "replace", after(Path.replace))  # noqa: B010
     elif moment == "file is in place":

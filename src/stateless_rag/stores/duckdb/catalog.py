@@ -14,7 +14,8 @@ from typing import Any
 import duckdb
 
 from stateless_rag.errors import StoreCorrupt, WorkspaceNotFound
-from stateless_rag.stores.duckdb.connection import Connection, attach_statement
+from stateless_rag.stores.duckdb.attaching import SMALL_LOG, attach_statement
+from stateless_rag.stores.duckdb.connection import Connection
 from stateless_rag.stores.duckdb.copying import keep_file
 from stateless_rag.stores.duckdb.database import Cursor, Database, store_error
 from stateless_rag.stores.duckdb.migrations import FORMAT_VERSION, migrate
@@ -145,15 +146,17 @@ class Catalog:
                 raise
         return self._attached[alias]
 
-    def detach(self, schema: str) -> None:
-        """Checkpoint and close the file of a workspace that has one; nobody may be using it."""
+    def detach(self, schema: str, *, above: int = SMALL_LOG) -> None:
+        """Close the file of a workspace that has one, and take in a log of more bytes than `above`; nobody may be
+        using it.
+        """
         alias = f"f_{schema}"
         database = self._attached.get(alias)
         if database is None:
             return
         database.close()
         try:
-            self._connection.execute(f"DETACH {alias}")
+            self._connection.detach(self.own_file(schema), alias, above=above)
         except duckdb.Error as error:
             raise store_error(error, f"closing {self.own_file(schema)}") from error
         del self._attached[alias]

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from stateless_rag.errors import StoreCorrupt, StoreError
-from stateless_rag.stores.duckdb.connection import attach_statement
+from stateless_rag.stores.duckdb.attaching import attach_statement, detach, log_of
 from stateless_rag.stores.duckdb.copying import (
     PART,
     attached,
     file_bytes,
-    log_of,
     put_in_place,
     remove_database,
 )
@@ -59,7 +58,7 @@ def compact_file(
         for _ in range(_TRIES):
             with connection.traffic.halted(_PATIENCE) as alone:
                 if alone:
-                    _change_places(connection, sql, part, path, alias)
+                    _change_places(connection, part, path, alias)
                     return before, file_bytes(path)
             pause(_PATIENCE)
     except duckdb.Error as error:
@@ -71,13 +70,11 @@ def compact_file(
     raise StoreError(f"cannot rewrite {path}: it is read without a pause; try again when less is going on")
 
 
-def _change_places(
-    connection: Connection, sql: Mapping[str, str], part: Path, path: Path, alias: str
-) -> None:
-    """While nobody else uses the instance. Detaching writes the log into the file, so that none is left beside it."""
+def _change_places(connection: Connection, part: Path, path: Path, alias: str) -> None:
+    """While nobody else uses the instance. The log is taken in first: a crash may leave the old file without it."""
     cursor = connection.cursor()
     try:
-        cursor.execute(sql["detach"].replace("{alias}", alias)).fetchall()
+        detach(cursor, path, alias)
         try:
             if log_of(path).exists():
                 raise StoreError(f"cannot rewrite {path}: its log could not be written; is the disk full?")

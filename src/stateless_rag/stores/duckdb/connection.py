@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from stateless_rag.errors import StoreCorrupt
+from stateless_rag.stores.duckdb.attaching import SMALL_LOG, attach_statement, detach, take_in_log
 from stateless_rag.stores.duckdb.database import Cursor, reading, store_error
 from stateless_rag.stores.duckdb.traffic import Traffic
 
 if TYPE_CHECKING:
     from stateless_rag.settings import StoreSettings
 
-__all__ = ["Connection", "attach_statement"]
+__all__ = ["Connection"]
 
 _CACHED = 32_000_000  # bytes of the files' blocks from which on they are let go of
 _LEFT = 16_000_000  # bytes of them that stay
@@ -31,6 +32,8 @@ _PATIENCE = 0.005  # seconds
 _MEMORY = """
 SELECT coalesce(sum(memory_usage_bytes) FILTER (tag = 'BASE_TABLE'), 0), sum(memory_usage_bytes) FROM duckdb_memory()
 """
+
+_FILES = "SELECT database_name, path FROM duckdb_databases() WHERE path IS NOT NULL"
 
 
 class Connection:
@@ -115,11 +118,22 @@ class Connection:
             finally:
                 self._connection.execute(f"SET memory_limit = '{self._limit}'").fetchall()
 
+    def detach(self, path: Path, alias: str, *, above: int = 0) -> None:
+        """Close a file that nobody uses, as `attaching.detach` does."""
+        cursor = self.cursor()
+        try:
+            with self.traffic.using():
+                detach(cursor, path, alias, above=above)
+        finally:
+            self.give_back(cursor)
+
     def close(self) -> None:
-        """Close all cursors, checkpoint, and close the files."""
+        """Close all cursors and the files, and leave no long log beside these."""
         for cursor in list(self._cursors.values()):
             self.give_back(cursor)
-        self._connection.close()
+        with closing(self._connection), suppress(duckdb.Error):  # one that has broken down can only be closed
+            for alias, path in self._connection.execute(_FILES).fetchall():
+                take_in_log(self._connection, Path(path), alias, above=SMALL_LOG)
 
     def __del__(self) -> None:
         """In a child after a fork: keep what belongs to the parent from being torn down.
@@ -139,14 +153,6 @@ def _keep(increase: Callable[[Any], None], reference: Callable[[Any], Any], conn
     increase(reference(connection))
 
 
-def attach_statement(path: Path, alias: str) -> str:
-    """How a database file is opened. Each checkpoint writes the last row group of a table as a whole, and row
-    groups of the usual size would make that up to 190 MB of vectors.
-    """
-    quoted = str(path).replace("'", "''")
-    return f"ATTACH '{quoted}' AS {alias} (BLOCK_SIZE 16384, ROW_GROUP_SIZE 8192)"
-
-
 def _connect(path: Path, name: str, settings: StoreSettings) -> Cursor:
     config: dict[str, str | bool | int | float | list[str]] = {
         "temp_directory": f"{path}.tmp",
@@ -158,6 +164,7 @@ def _connect(path: Path, name: str, settings: StoreSettings) -> Cursor:
     }
     connection = duckdb.connect(config=config)
     try:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown").fetchall()  # see SMALL_LOG
         connection.execute(f"SET disabled_compression_methods = '{_DEAR}'").fetchall()  # ignored in `config`
         connection.execute(attach_statement(path, name)).fetchall()
     except duckdb.Error as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from stateless_rag.errors import StoreError
-from stateless_rag.stores.duckdb.connection import attach_statement
+from stateless_rag.stores.duckdb.attaching import attach_statement, log_of
 from stateless_rag.stores.duckdb.database import store_error
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = [
     "copy_tables",
     "file_bytes",
     "keep_file",
-    "log_of",
     "new_file",
     "put_in_place",
     "remove_database",
@@ -86,7 +85,7 @@ def attached(
     try:
         yield alias
     finally:
-        connection.execute(sql["detach"].replace("{alias}", alias))
+        connection.detach(path, alias)
 
 
 @contextmanager
@@ -155,11 +154,6 @@ def put_in_place(part: Path, path: Path) -> None:
     log_of(path).unlink(missing_ok=True)  # of a file that is replaced: it would be read into the new one
     part.replace(path)
     sync_path(path.parent)
-
-
-def log_of(path: Path) -> Path:
-    """The file beside a database that holds what was committed since its last checkpoint."""
-    return path.with_name(path.name + ".wal")
 
 
 def remove_database(path: Path) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from stateless_rag.errors import InvalidInput, StoreCorrupt, StoreError, WorkspaceMismatch
+from stateless_rag.stores.duckdb.attaching import log_of
 from stateless_rag.stores.duckdb.compact import compact_file
 from stateless_rag.stores.duckdb.copying import (
     PART,
     Place,
     attached,
     copy_tables,
-    log_of,
     new_file,
     remove_database,
     writing,
@@ -202,7 +202,7 @@ class Keeper:
         if log_of(self._catalog.own_file(old.schema)).exists():
             with suppress(StoreError):
                 self._catalog.attach(old)
-                self._catalog.detach(old.schema)
+                self._catalog.detach(old.schema, above=0)
 
     # ---- rows ------------------------------------------------------------------------------------------
 

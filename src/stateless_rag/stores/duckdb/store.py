@@ -121,7 +121,7 @@ class Store:
         return Opening(enter, lambda store: store.close())
 
     async def close(self) -> None:
-        """Finish what is being written, checkpoint, and let go of the root.
+        """Finish what is being written, and let go of the root.
 
         May be called twice; whoever calls it returns when that is done.
         """

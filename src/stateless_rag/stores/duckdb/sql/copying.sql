@@ -24,8 +24,5 @@ SELECT path FROM duckdb_databases() WHERE database_name = ?
 -- name: attach_to_read
 ATTACH '{path}' AS {alias} (READ_ONLY)
 
--- name: detach
-DETACH {alias}
-
 -- name: workspaces
 SELECT name, schema, placement, revision, created_at, info FROM {db}.catalog.workspaces
