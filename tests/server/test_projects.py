@@ -43,6 +43,23 @@ async def done(client: httpx2.AsyncClient, project: str, tracking_id: str) -> li
             await asyncio.sleep(0.02)
 
 
+async def test_workspaces_are_made_where_the_server_was_told(tmp_path: Path) -> None:
+    async with running(tmp_path, placement="own") as client:
+        assert (await client.post(PROJECTS, json={"name": "made"})).status_code == 201
+        sent = await client.post(f"{PROJECTS}/written/documents", json=TWO)
+        await done(client, "written", sent.json()["tracking_id"])
+        copied = await client.post(f"{PROJECTS}/written/copy", json={"name": "copied"})
+        assert copied.status_code == 201, copied.text
+        assert own_files(tmp_path) == 3
+    async with running(tmp_path) as client:
+        assert (await client.post(PROJECTS, json={"name": "later"})).status_code == 201
+    assert own_files(tmp_path) == 3
+
+
+def own_files(root: Path) -> int:
+    return len(list((root / "workspaces").glob("*.duckdb")))
+
+
 async def test_workspaces_are_made_described_copied_renamed_and_dropped(tmp_path: Path) -> None:
     async with running(tmp_path) as client:
         made = await client.post(PROJECTS, json={"name": "one"})

@@ -212,10 +212,15 @@ def test_what_is_nearer_wins() -> None:
         'port = 1\nmax_open = 2\nroot = "c"\n[quota]\ndocuments = 3\n[[keys]]\nkey = "k"\naccess = "read"\n'
     )
     dotenv = {"PORT": "4", "WORKING_DIR": "e", "STATELESS_RAG_SERVER_MAX_OPEN": "5"}
-    environ = {"STATELESS_RAG_SERVER_MAX_OPEN": "6", "STATELESS_RAG_SERVER_MAX_IDLE": "none"}
+    environ = {
+        "STATELESS_RAG_SERVER_MAX_OPEN": "6",
+        "STATELESS_RAG_SERVER_MAX_IDLE": "none",
+        "STATELESS_RAG_SERVER_PLACEMENT": "own",
+    }
     found = read_configuration(environ, dotenv=dotenv, config=config, changes={"root": "f", "port": 7})
     assert (found.port, found.server.max_open, found.server.root) == (7, 6, "f")
     assert (found.server.max_idle, found.server.quota) == (None, Quota(documents=3))
+    assert found.server.placement == "own"
     assert found.server.keys == (ApiKey(key="k", access="read"),)
     keys = '[{"key": "a", "workspaces": ["erp"], "access": "write"}]'
     found = read_configuration({"STATELESS_RAG_SERVER_KEYS": keys}, config=config)
@@ -228,6 +233,7 @@ def test_what_is_nearer_wins() -> None:
         ({"PORT": "x"}, ""),
         ({"PORT": "70000"}, ""),
         ({"STATELESS_RAG_SERVER_DOCS": "perhaps"}, ""),
+        ({"STATELESS_RAG_SERVER_PLACEMENT": "elsewhere"}, ""),
         ({"STATELESS_RAG_SERVER_KEYS": "secret"}, ""),
         ({"STATELESS_RAG_SERVER_KEYS": '[{"name": "secret"}]'}, ""),
         ({"STATELESS_RAG_SERVER_QUOTA": '{"secret": 1}'}, ""),

@@ -55,11 +55,11 @@ def create_app(
 
     `engine_options(name, embedder)` gives the keyword arguments of `Engine.open` for a workspace: its providers,
     settings and prompts; `embedder` names the one that the workspace is known to be made with, or is None. Without
-    it the built-in parts work. `embedders(name)` gives the embedder of a name, for workspaces that are to be changed to
-    it; without it there is "hashing", the built-in one. `about` is what `/health` tells of the providers, to who may
-    know, as `configuration`. `on_close` is awaited when all is closed: to close those
-    providers. May be called many times in a process; each application has its own of everything, and must have a root
-    of its own.
+    it the built-in parts work. `embedders(name)` gives the embedder of a name, for workspaces that are to be
+    changed to it; without it there is "hashing", the built-in one. `about` is what `/health` tells of the
+    providers, to who may know, as `configuration`. `store_settings` hold in place of `settings.placement`.
+    `on_close` is awaited when all is closed: to close those providers. May be called many times in a process; each
+    application has its own of everything, and must have a root of its own.
     """
     instance("settings", settings, kind=ServerSettings)
     options = _nothing if engine_options is None else callback("engine_options", engine_options)

@@ -20,12 +20,12 @@ from stateless_rag.server.keyed import Keyed
 from stateless_rag.server.leases import EngineOptions, Leases
 from stateless_rag.server.quotas import Quotas
 from stateless_rag.server.scans import Scans
+from stateless_rag.settings import StoreSettings
 from stateless_rag.stores.duckdb.store import Store
 
 if TYPE_CHECKING:
     from stateless_rag.server.metrics import Metrics
     from stateless_rag.server.settings import ServerSettings
-    from stateless_rag.settings import StoreSettings
     from stateless_rag.types import WorkspaceInfo
 
 __all__ = ["Embedders", "Service", "open_service"]
@@ -120,7 +120,8 @@ async def open_service(
         llm=settings.llm_calls, embedder=settings.embedder_calls, reranker=settings.reranker_calls
     )
     board = Board(metrics, clock.wall)
-    async with Store.open(settings.root, store_settings) as store:
+    stored = store_settings or StoreSettings(placement=settings.placement)
+    async with Store.open(settings.root, stored) as store:
         converter = Converter(_convert_limits(settings))
         leases = Leases(store, settings, limits, engine_options, board.observer, converter)
         ingestion = Ingestion(leases, board, min(settings.working, max(1, settings.max_open // 2)))

@@ -101,21 +101,23 @@ class Quota:
 class ServerSettings:
     """How a server behaves. Sizes are bytes, times seconds unless their names say otherwise.
 
-    Requests without a workspace get `default_workspace`. `create_on_write`: writing to a workspace that there is not
-    makes it. Without `keys` and `accounts` everybody may do everything: bind to 127.0.0.1 then. `accounts` need a
-    `token_secret`. `open_paths` need no key: exact paths, or "/x/*" for all below; paths under /api/v1 and /v1 must be
-    named as such. `allowed_hosts` are the names that requests may call the server by; none: any. At most `max_open`
-    workspaces are open; those not used for `max_idle` seconds are closed, and who asks for one more waits `max_wait`
-    seconds for room before the answer is 503. `working` of them, and never more than half of `max_open`, take
-    documents in. `grace` is how long a shutdown waits for documents that are under way. `input_dir` is the folder
-    that a scan reads: files for the default workspace in it, for others in folders of their names. Files are read by
-    `convert_workers` processes, each file in `convert_seconds` and `convert_memory` bytes. `webui_dir` holds a web UI
-    that was built for LightRAG's API, which is then served at /webui/.
+    Requests without a workspace get `default_workspace`. `create_on_write`: writing to a workspace that there is
+    not makes it, `placement` is where (as in `StoreSettings`). Without `keys` and `accounts` everybody may do
+    everything: bind to 127.0.0.1 then. `accounts` need a `token_secret`. `open_paths` need no key: exact paths, or
+    "/x/*" for all below; paths under /api/v1 and /v1 must be named as such. `allowed_hosts` are the names that
+    requests may call the server by; none: any. At most `max_open` workspaces are open; those not used for
+    `max_idle` seconds are closed, and who asks for one more waits `max_wait` seconds for room before the answer is
+    503. `working` of them, and never more than half of `max_open`, take documents in. `grace` is how long a
+    shutdown waits for documents that are under way. `input_dir` is the folder that a scan reads: files for the
+    default workspace in it, for others in folders of their names. Files are read by `convert_workers` processes,
+    each file in `convert_seconds` and `convert_memory` bytes. `webui_dir` holds a web UI that was built for
+    LightRAG's API, which is then served at /webui/.
     """
 
     root: str = "stateless-rag-data"
     default_workspace: str = "default"
     create_on_write: bool = True
+    placement: Literal["root", "own"] = "root"
     # ---- who may do what
     keys: tuple[ApiKey, ...] = ()
     accounts: tuple[Account, ...] = ()
@@ -174,6 +176,7 @@ class ServerSettings:
         each_field(self, instance, "quota", kind=Quota)
         each_field(self, optional, "token_secret", "input_dir", "webui_dir", check=text)
         each_field(self, choice, "token_algorithm", among=_ALGORITHMS)
+        each_field(self, choice, "placement", among=("root", "own"))
         self._check_numbers()
         if self.accounts and not self.token_secret:
             raise InvalidInput("accounts need a token_secret of your own, which signs the tokens they get")
