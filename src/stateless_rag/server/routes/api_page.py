@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from starlette.responses import HTMLResponse
 
+from stateless_rag.server.routes.described import service_router
+
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
 
@@ -29,7 +31,7 @@ async def api_page() -> Response:
 
 def api_page_routes(settings: ServerSettings) -> APIRouter:
     """The page, where it is wanted."""
-    router = APIRouter(tags=["service"])
+    router = service_router()
     for path in ("/docs", "/redoc") if settings.docs else ():
         router.add_api_route(path, api_page, methods=["GET"], include_in_schema=False)
     return router

@@ -155,7 +155,5 @@ def custom_graph_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 
     plain = lightrag_router()
     plain.add_api_route(f"/{_NAME}", insert_custom_kg, **described)
     plain.add_api_route(f"/documents/{_NAME}", insert_custom_kg_of_documents, **described)
-    both = APIRouter()
-    both.include_router(project)
-    both.include_router(plain)
-    return both
+    project.routes.extend(plain.routes)
+    return project

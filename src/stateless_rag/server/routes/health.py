@@ -11,6 +11,7 @@ from stateless_rag import __version__
 from stateless_rag.server.asked import service_of
 from stateless_rag.server.problems import Refused
 from stateless_rag.server.replies import told
+from stateless_rag.server.routes.described import service_router
 from stateless_rag.server.workspace_of import HEADERS, named_in_path, one_workspace
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ async def customization(request: Request) -> Response:
 
 def health_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -- as all of them are called
     """How the server is."""
-    router = APIRouter(tags=["service"])
+    router = service_router()
     add: Any = router.add_api_route
     add("/", index, methods=["GET"], response_model=dict[str, str])
     add("/health", health, methods=["GET"], response_model=dict[str, Any])

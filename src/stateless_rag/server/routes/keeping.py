@@ -123,7 +123,5 @@ def keeping_routes(settings: ServerSettings) -> APIRouter:  # noqa: ARG001 -- as
         status_code=201,
         openapi_extra={"requestBody": {"required": True, "content": file}},
     )
-    router_of_both = APIRouter()
-    router_of_both.include_router(router)
-    router_of_both.include_router(above)
-    return router_of_both
+    router.routes.extend(above.routes)
+    return router

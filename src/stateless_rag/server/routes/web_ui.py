@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from stateless_rag.server.problems import Refused
+from stateless_rag.server.routes.described import service_router
 
 if TYPE_CHECKING:
     from stateless_rag.server.settings import ServerSettings
@@ -26,7 +27,7 @@ _FOREVER = "public, max-age=31536000, immutable"  # names of assets say what is 
 
 def web_ui_routes(settings: ServerSettings) -> APIRouter:
     """The pages, where a folder is set; they need no key, what they ask for does."""
-    router = APIRouter(tags=["service"])
+    router = service_router()
     if settings.webui_dir is None:
         return router
     folder, title = Path(settings.webui_dir), settings.title
