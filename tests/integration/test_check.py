@@ -521,6 +521,25 @@ async def test_chunks_cut_by_the_caller_are_mended_in_place(root: Path) -> None:
 # ---- files and memory ----------------------------------------------------------------------------------
 
 
+FILES = StoreSettings(base_rows=3)
+
+
+@pytest.fixture(scope="module")
+def based(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A root whose vectors are in files, and what it holds."""
+    root = tmp_path_factory.mktemp("based") / "root"
+
+    async def made() -> dict[str, Any]:
+        held = await filled(root, FILES)
+        async with opened(root, FILES) as engine:
+            for _ in range(3):
+                engine._workspace._segments.compact_if_needed()
+                await engine._workspace.tidy()
+        return held
+
+    return root, asyncio.run(made())
+
+
 def swap(folder: Path) -> None:
     one, other = sorted(folder.glob("*.base"))[:2]
     content = one.read_bytes()
@@ -554,14 +573,12 @@ def edit(folder: Path, pattern: str) -> None:
     ],
     ids=["swapped", "cut", "cut", "edited", "missing", "rows cut", "rows edited", "rows missing"],
 )
-async def test_damaged_files_of_vectors(when: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
-    root, settings = tmp_path / "root", StoreSettings(base_rows=3)
-    wanted = await filled(root, settings)
+async def test_damaged_files_of_vectors(
+    when: str, damage: Callable[[Path], None], based: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    source, wanted = based
+    root, settings = Path(shutil.copytree(source, tmp_path / "root")), FILES
     folder = root / "faiss" / schema_name(NAME)
-    async with opened(root, settings) as engine:
-        for _ in range(3):
-            engine._workspace._segments.compact_if_needed()
-            await engine._workspace.tidy()
     if when == "closed":
         damage(folder)
     async with opened(root, settings) as engine:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from laws.generators import StatementLLM
 from laws.workspaces import contents, opened
@@ -31,6 +32,14 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     async with opened(tmp_path / "root") as opened_engine:
         await opened_engine.insert([ADA, BABBAGE])
         yield opened_engine
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def unchanged(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Engine, dict[str, Any]]]:
+    """An engine for all that is refused, and what it holds all the time."""
+    async with opened(tmp_path_factory.mktemp("unchanged")) as opened_engine:
+        await opened_engine.insert([ADA, BABBAGE])
+        yield opened_engine, await dump(opened_engine)
 
 
 async def log(engine: Engine) -> list[tuple[int, str]]:
@@ -202,10 +211,12 @@ async def test_no_summary_is_asked_for_what_was_said_by_hand(tmp_path: Path) -> 
         ("history", (5,), {}, "name is 5"),
     ],
 )
+@pytest.mark.asyncio(loop_scope="module")
 async def test_what_cannot_be_done_changes_nothing(
-    engine: Engine, method: str, arguments: Any, options: Any, told: str
+    unchanged: tuple[Engine, dict[str, Any]], method: str, arguments: Any, options: Any, told: str
 ) -> None:
-    before, revision = await dump(engine), engine.revision
+    engine, before = unchanged
+    revision = engine.revision
     with pytest.raises(InvalidInput, match=told):
         await getattr(engine, method)(*arguments, **options)
     assert engine.revision == revision and await dump(engine) == before and await log(engine) == []

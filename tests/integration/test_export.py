@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import pytest_asyncio
 import rustworkx
 
 from integration.test_browsing import graph
@@ -456,17 +457,42 @@ def test_the_synchronous_mirror_exports_and_imports(tmp_path: Path) -> None:
 # ---- damage --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def lines(tmp_path: Path) -> list[dict[str, Any]]:
-    async with opened(tmp_path / "whole") as engine:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file that is not damaged."""
+    return asyncio.run(written(tmp_path_factory.mktemp("written")))
+
+
+async def written(folder: Path) -> bytes:
+    async with opened(folder / "root") as engine:
         text = (
             "entity | Ada | Person | counts\nrelation | Ada | Zuse | work | counts\n\nNothing is stated here."
         )
         await engine.insert([Document(text, id="d"), Document("", id="e")])
         await engine.create_entity("Hopper")
         await engine.undo(1)
-        await engine.export(tmp_path / "whole.jsonl", vectors=True)
-    return [json.loads(line) for line in (tmp_path / "whole.jsonl").read_bytes().splitlines()]
+        await engine.export(folder / "whole.jsonl", vectors=True)
+    return (folder / "whole.jsonl").read_bytes()
+
+
+@pytest.fixture
+def lines(whole: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+class Target(NamedTuple):
+    """A workspace that refuses whatever is brought to it, and what it holds therefore all the time."""
+
+    engine: Engine
+    contents: dict[str, Any]
+    revision: int
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
+    async with opened(tmp_path_factory.mktemp("target")) as engine:
+        await engine.insert(Document("entity | Old | Person | counts", id="d"))
+        yield Target(engine, await contents(engine), engine.revision)
 
 
 def at(lines: list[dict[str, Any]], kind: str) -> int:
@@ -509,27 +535,26 @@ DAMAGE: dict[str, tuple[str, dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", DAMAGE)
 async def test_a_damaged_line_is_named_and_nothing_changes(
-    lines: list[dict[str, Any]], tmp_path: Path, case: str
+    lines: list[dict[str, Any]], target: Target, tmp_path: Path, case: str
 ) -> None:
     kind, change, message = DAMAGE[case]
     lines[at(lines, kind)].update(change)
-    await refused(tmp_path, "\n".join(map(json.dumps, lines)).encode(), message)
+    await refused(target, tmp_path, "\n".join(map(json.dumps, lines)).encode(), message)
 
 
-async def refused(tmp_path: Path, content: bytes, message: str) -> None:
+async def refused(target: Target, tmp_path: Path, content: bytes, message: str) -> None:
     damaged = tmp_path / "damaged.jsonl"
     damaged.write_bytes(content)
-    async with opened(tmp_path / "target") as engine:
-        await engine.insert(Document("entity | Old | Person | counts", id="d"))
-        before, revision = await contents(engine), engine.revision
-        with pytest.raises(InvalidInput) as raised:
-            await engine.import_jsonl(damaged)
-        assert message in str(raised.value)
-        assert (await contents(engine), engine.revision) == (before, revision)
+    with pytest.raises(InvalidInput) as raised:
+        await target.engine.import_jsonl(damaged)
+    assert message in str(raised.value)
+    assert (await contents(target.engine), target.engine.revision) == (target.contents, target.revision)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -543,23 +568,21 @@ async def refused(tmp_path: Path, content: bytes, message: str) -> None:
         (b"name,key\n", "is no JSON"),
     ],
 )
-async def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    await refused(tmp_path, content, message)
-
-
-async def test_a_file_that_is_cut_off_anywhere_is_refused(
-    lines: list[dict[str, Any]], tmp_path: Path
+async def test_what_is_no_such_file_is_refused(
+    target: Target, tmp_path: Path, content: bytes, message: str
 ) -> None:
-    whole = (tmp_path / "whole.jsonl").read_bytes()
+    await refused(target, tmp_path, content, message)
+
+
+async def test_a_file_that_is_cut_off_anywhere_is_refused(whole: bytes, tmp_path: Path) -> None:
     ends = [n + 1 for n, byte in enumerate(whole) if byte == 10]
-    for stop in (*ends[:-1], len(whole) // 2, len(whole) - 2):
-        damaged = tmp_path / "cut.jsonl"
-        damaged.write_bytes(whole[:stop])
-        async with opened(tmp_path / "target") as engine:
+    async with opened(tmp_path / "target") as engine:
+        for stop in (*ends[:-1], len(whole) // 2, len(whole) - 2):
+            damaged = tmp_path / "cut.jsonl"
+            damaged.write_bytes(whole[:stop])
             with pytest.raises(InvalidInput, match=r"cut off|is no JSON"):
                 await engine.import_jsonl(damaged)
             assert engine.revision == 0
-    async with opened(tmp_path / "target") as engine:
         with pytest.raises(InvalidInput, match="no such file"):
             await engine.import_jsonl(tmp_path / "nowhere.jsonl")
         with pytest.raises(StatelessRagError):

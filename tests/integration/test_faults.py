@@ -91,11 +91,16 @@ async def engine_with(root: Path, choose: Callable[[ServedRequest], Fault | None
             await embedder.close()
 
 
-@pytest.fixture
-async def undisturbed(tmp_path: Path) -> dict[str, Any]:
-    async with engine_with(tmp_path / "undisturbed", lambda _: None) as (engine, _):
-        await engine.insert(DOCUMENTS)
-        return await dump(engine)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the documents come to when nothing goes wrong."""
+
+    async def made() -> dict[str, Any]:
+        async with engine_with(tmp_path_factory.mktemp("undisturbed"), lambda _: None) as (engine, _):
+            await engine.insert(DOCUMENTS)
+            return await dump(engine)
+
+    return asyncio.run(made())
 
 
 def by_id(report: InsertReport) -> dict[str, Status]:

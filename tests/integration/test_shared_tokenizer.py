@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -151,13 +152,20 @@ ENTRIES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def inserted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds the texts."""
+    root = tmp_path_factory.mktemp("inserted")
+    with sync.Engine.open(root, "a", llm=Uncounted(), settings=SUMMARISING) as engine:
+        assert not engine.insert(TEXTS).failed
+    return root
+
+
 @pytest.mark.parametrize("entry", ENTRIES)
-async def test_the_loop_never_builds(tmp_path: Path, builds: list[threading.Thread], entry: str) -> None:
-    engine = await opened(tmp_path)
-    await engine.insert(TEXTS)
-    await engine.close()
-    builds.clear()
-    engine = await opened(tmp_path)  # on a store, and with a tokenizer, of its own
+async def test_the_loop_never_builds(
+    inserted: Path, tmp_path: Path, builds: list[threading.Thread], entry: str
+) -> None:
+    engine = await opened(Path(shutil.copytree(inserted, tmp_path / "root")))
     assert builds == []
     await ENTRIES[entry](engine)
     assert len(builds) == 1

@@ -56,6 +56,10 @@ def tokenizer() -> O200kTokenizer:
 
 @pytest.fixture
 def options(tokenizer: O200kTokenizer) -> dict[str, Any]:
+    return options_of(tokenizer)
+
+
+def options_of(tokenizer: O200kTokenizer) -> dict[str, Any]:
     return {
         "settings": SETTINGS,
         "embedder": DeterministicEmbedder(),
@@ -64,12 +68,18 @@ def options(tokenizer: O200kTokenizer) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-async def sequential(tmp_path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    async with Engine.open(tmp_path / "sequential", llm=DeterministicLLM(), **options) as engine:
-        for document in DOCUMENTS:
-            await engine.insert(document)
-        return await dump(engine)
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory, tokenizer: O200kTokenizer) -> dict[str, Any]:
+    """What the documents come to, one after the other."""
+
+    async def made() -> dict[str, Any]:
+        root = tmp_path_factory.mktemp("sequential")
+        async with Engine.open(root, llm=DeterministicLLM(), **options_of(tokenizer)) as engine:
+            for document in DOCUMENTS:
+                await engine.insert(document)
+            return await dump(engine)
+
+    return asyncio.run(made())
 
 
 async def test_two_engines_insert_what_overlaps(

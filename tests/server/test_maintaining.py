@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from server.serving import running, settled
 from stateless_rag.server import ApiKey
@@ -38,6 +40,14 @@ async def ingested(client: httpx2.AsyncClient) -> None:
     await settled(client, answer.json()["tracking_id"], {"X-Workspace": "erp"})
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx2.AsyncClient]:
+    """A server with a key for each access."""
+    async with running(tmp_path_factory.mktemp("guarded"), keys=KEYS) as client:
+        yield client
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("access", "method", "path", "body"),
     [
@@ -58,21 +68,22 @@ async def ingested(client: httpx2.AsyncClient) -> None:
         ("write", "POST", "/graph/duplicates", {}),
     ],
 )
-async def test_who_may(tmp_path: Path, access: str, method: str, path: str, body: Any) -> None:
+async def test_who_may(guarded: httpx2.AsyncClient, access: str, method: str, path: str, body: Any) -> None:
     ranks = ("read", "write", "admin")
-    async with running(tmp_path, keys=KEYS) as client:
-        client.headers["X-API-Key"] = "key-admin"
-        assert (await client.post("/api/v1/projects", json={"name": "erp"})).status_code == 201
-        for who in ("none", *ranks):
-            answer = await client.request(
-                method, f"{PROJECT}{path}", json=body, headers={"X-API-Key": f"key-{who}"}
-            )
-            if who == "none":
-                assert answer.status_code == 401, answer.text
-            elif ranks.index(who) < ranks.index(access):
-                assert answer.status_code == 403, (who, answer.text)
-            else:
-                assert answer.status_code in (200, 204), (who, answer.text)
+    admin = {"X-API-Key": "key-admin"}
+    made = await guarded.post("/api/v1/projects", json={"name": "erp"}, headers=admin)
+    assert made.status_code == 201
+    for who in ("none", *ranks):
+        answer = await guarded.request(
+            method, f"{PROJECT}{path}", json=body, headers={"X-API-Key": f"key-{who}"}
+        )
+        if who == "none":
+            assert answer.status_code == 401, answer.text
+        elif ranks.index(who) < ranks.index(access):
+            assert answer.status_code == 403, (who, answer.text)
+        else:
+            assert answer.status_code in (200, 204), (who, answer.text)
+    assert (await guarded.delete(PROJECT, headers=admin)).status_code in (200, 204)
 
 
 async def test_a_budget_pauses_and_goes_on(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from server.serving import running
 from stateless_rag.server import Account
+
+if TYPE_CHECKING:
+    import httpx2
 
 PROJECT = "/api/v1/projects/one"
 LONE = "\\ud800"
@@ -18,15 +23,14 @@ BODY = (
     '--x\r\nContent-Disposition: form-data; name="files"; filename="b.txt"\r\n\r\nBob.\r\n--x--\r\n'
 )
 FORM = {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}
-KEY = {"Idempotency-Key": "k"}
 
 ADA = f'{{"documents": [{{"text": "Ada {LONE} Lovelace"}}]}}'
 
 STRANGE = {
     "a document": (202, f"{PROJECT}/documents", JSON, ADA),
-    "with a key": (202, f"{PROJECT}/documents", JSON | KEY, ADA),
+    "with a key": (202, f"{PROJECT}/documents", JSON | {"Idempotency-Key": "a document"}, ADA),
     "a file": (202, f"{PROJECT}/uploads", FORM, BODY),
-    "a file with a key": (202, f"{PROJECT}/uploads", FORM | KEY, BODY),
+    "a file with a key": (202, f"{PROJECT}/uploads", FORM | {"Idempotency-Key": "a file"}, BODY),
     "a name": (422, "/api/v1/projects", JSON, f'{{"name": "{LONE}"}}'),
     "a field": (422, f"{PROJECT}/query", JSON, f'{{"question": "Who?", "{LONE}": 1}}'),
     "a text of LightRAG": (422, "/documents/text", JSON, f'{{"text": "{LONE}", "file_source": "a"}}'),
@@ -37,13 +41,20 @@ STRANGE = {
 }
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx2.AsyncClient]:
+    """One for all: whatever it was asked, it answers the next."""
+    async with running(tmp_path_factory.mktemp("strange")) as client:
+        yield client
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("what", STRANGE)
-async def test_lone_surrogates_are_answered(tmp_path: Path, what: str) -> None:
+async def test_lone_surrogates_are_answered(server: httpx2.AsyncClient, what: str) -> None:
     status, path, headers, body = STRANGE[what]
-    async with running(tmp_path) as client:
-        answer = await client.post(path, headers=headers, content=body.encode())
-        assert answer.status_code == status, answer.text
-        told: Any = answer.json()
+    answer = await server.post(path, headers=headers, content=body.encode())
+    assert answer.status_code == status, answer.text
+    told: Any = answer.json()
     assert told
 
 
