@@ -126,23 +126,28 @@ def test_links_after_changes_are_those_of_a_fresh_start(seed: int, looked: float
     now, fresh = workspace.links(), workspace.fresh()
     assert edges_of(now) == edges_of(fresh)
     assert shares_of(now, [1, 2, 3]) == shares_of(fresh, [1, 2, 3])
-    assert strengths(now) == strengths(fresh)
+    assert moves(now) == moves(fresh)
+    assert moves(now, titles=2.0) == moves(fresh, titles=2.0)
 
 
-def strengths(links: Links) -> dict[int, float]:
-    """The sum of the weights of each node's edges, by its id, of the nodes that have any."""
+def moves(links: Links, titles: float = TITLE_WEIGHT) -> list[tuple[int, int, float]]:
+    """How a mass of one moves from each node: ids of source and target, and how much."""
     every = np.arange(len(links))
     edges = links.edges(every)
-    found = links.strengths(every, edges)
-    assert found.tolist() == [edges.weights[edges.owners == node].sum() for node in every]
-    return {id_: sum_ for id_, sum_ in zip(links.ids(every).tolist(), found.tolist(), strict=True) if sum_}
+    targets, amounts = links.pushed(every, np.ones(len(every)), titles=titles)
+    assert targets.tolist() == edges.targets.tolist()
+    weights = np.where(edges.weights == TITLE_WEIGHT, titles, edges.weights)
+    sums = np.array([weights[edges.owners == node].sum() for node in every])
+    assert amounts.tolist() == pytest.approx((weights / sums[edges.owners]).tolist())
+    ends = (links.ids(nodes).tolist() for nodes in (edges.owners, targets))
+    return sorted(zip(*ends, amounts.round(12).tolist(), strict=True))
 
 
 def test_a_walk_from_a_new_chunk_that_nothing_is_said_in_ends_there() -> None:
     ends = (id_array([9]), id_array([1]), id_array([2]))
     base = LinksBase.of(ends, (id_array([1]), id_array([CHUNK])), id_array([CHUNK]), {})
     links = Links(base, chunks=id_array([CHUNK + 1]))
-    assert strengths(links) == {1: 2.0, 2: 1.0, CHUNK: 1.0}
+    assert moves(links) == [(1, 2, 0.5), (1, CHUNK, 0.5), (2, 1, 1.0), (CHUNK, 1, 1.0)]
     assert shares_of_nodes(links, [CHUNK + 1]) == {CHUNK + 1: 0.5}
 
 

@@ -85,8 +85,12 @@ class Links(Protocol):
     def edges(self, positions: Ids, allowed: Allowed | None = None) -> Edges:
         """All edges from some nodes, parallel ones apart; none from -1."""
 
-    def strengths(self, positions: Ids, edges: Edges, allowed: Allowed | None = None) -> Floats:
-        """For some nodes, none of them -1, and all `edges` from them, the sum of the weights of each node's."""
+    def pushed(
+        self, positions: Ids, mass: Floats, allowed: Allowed | None = None, *, titles: float
+    ) -> tuple[Ids, Floats]:
+        """Where mass goes that moves from some nodes, none of them -1, along all of their edges, to each by its weight:
+        targets and amounts. `titles` is the weight of the edge between a chunk and its title.
+        """
 
     def chunk_counts(self, positions: Ids, allowed: Allowed | None = None) -> Ids:
         """For each node, how many chunks it is linked with."""

@@ -7,26 +7,28 @@ neighbourhood of the seeds, not on the size of the workspace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stateless_rag.stores.ids import distinct, id_array
-from stateless_rag.stores.links import TITLE_WEIGHT, strengths_of
+from stateless_rag.stores.ids import distinct, id_array, lookup
+from stateless_rag.stores.links import TITLE_WEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from stateless_rag.protocols import Allowed, Hit, Links, Snapshot
     from stateless_rag.retrieval.link import Named
     from stateless_rag.settings import WalkSettings
+    from stateless_rag.stores.ids import Ids
 
     Floats = NDArray[np.float64]
 
-__all__ = ["restart", "walk"]
+__all__ = ["Shares", "restart", "walk"]
 
 _FACT_WEIGHT = 0.5
 _ROUNDS = 10
@@ -66,6 +68,49 @@ def restart(
     return mass
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shares(Mapping[int, float]):
+    """Shares of a walk by chunk; best first, ties by id. `ids` ascend. A walk reaches thousands of chunks of which a
+    question looks at some dozens: only these are ordered.
+    """
+
+    ids: Ids
+    shares: Floats
+
+    @classmethod
+    def of(cls, ids: Ids, shares: Floats) -> Shares:
+        """Of chunks in any order."""
+        if (ids[1:] > ids[:-1]).all():  # as nodes are arranged, but for those that came later
+            return cls(ids, shares)
+        order = np.argsort(ids)
+        return cls(ids[order], shares[order])
+
+    def first(self, count: int) -> list[int]:
+        """The best chunks, at most so many."""
+        at = np.arange(len(self.ids))
+        if count < len(at):
+            least = np.partition(self.shares, -count)[-count] if count > 0 else np.inf
+            at = np.flatnonzero(self.shares >= least)
+        best: list[int] = self.ids[at[np.argsort(-self.shares[at], kind="stable")[:count]]].tolist()
+        return best
+
+    def among(self, chunks: Iterable[int]) -> dict[int, float]:
+        """The shares of those of the chunks that the walk reached."""
+        asked = id_array(chunks)
+        at = lookup(self.ids, asked)
+        there = at >= 0
+        return dict(zip(asked[there].tolist(), self.shares[at[there]].tolist(), strict=True))
+
+    def __getitem__(self, chunk: int) -> float:
+        return self.among((chunk,))[chunk]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.first(len(self.ids)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 def walk(
     links: Links,
     mass: Floats,
@@ -73,15 +118,15 @@ def walk(
     *,
     damping: float = 0.5,
     titles: float = TITLE_WEIGHT,
-) -> Mapping[int, float]:
-    """The share of a walk that ends at each chunk, by id, best first, ties by id; it always returns to `mass`.
+) -> Shares:
+    """The share of a walk that ends at each chunk; it always returns to `mass`.
 
     `titles` is the weight of the edge between a passage and its title. Shares are rounded, so that they do not
     depend on the order in which a sum was made.
     """
     total = float(mass.sum())
     if total <= 0:
-        return {}
+        return Shares.of(id_array(()), np.zeros(0))
     left, ended = mass / total, np.zeros(len(mass))
     active = np.flatnonzero(left > _LEAST)
     for _ in range(_ROUNDS):
@@ -90,21 +135,13 @@ def walk(
         moved = left[active]
         left[active] = 0.0
         ended[active] += (1.0 - damping) * moved
-        edges = links.edges(active, allowed)
-        if titles != TITLE_WEIGHT:
-            weights = np.where(edges.weights == TITLE_WEIGHT, titles, edges.weights)
-            strength = strengths_of(edges, weights, len(active))
-        else:
-            weights, strength = edges.weights, links.strengths(active, edges, allowed)
-        share = damping * (moved / np.where(strength > 0, strength, 1.0))
-        np.add.at(left, edges.targets, share[edges.owners] * weights)
-        active = _with_enough(left, edges.targets)
+        targets, amounts = links.pushed(active, damping * moved, allowed, titles=titles)
+        np.add.at(left, targets, amounts)
+        active = _with_enough(left, targets)
     ended += (1.0 - damping) * left
     reached = np.flatnonzero(ended > 0)
     reached = reached[links.is_chunk(reached)]
-    ids, shares = links.ids(reached), ended[reached].round(9)
-    order = np.lexsort((ids, -shares))
-    return dict(zip(ids[order].tolist(), shares[order].tolist(), strict=True))
+    return Shares.of(links.ids(reached), ended[reached].round(9))
 
 
 def _with_enough(left: Floats, targets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,11 +5,10 @@ link → walk → rank (in mode mix). No keywords are needed, so no LLM is asked
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from stateless_rag.protocols import Hit
 from stateless_rag.retrieval.expand import ends_of
@@ -21,12 +20,11 @@ from stateless_rag.retrieval.walk import restart, walk
 from stateless_rag.stores.ids import id_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stateless_rag.protocols import Links, Snapshot, Vectors
     from stateless_rag.retrieval.link import Named
     from stateless_rag.retrieval.plan import Plan
     from stateless_rag.retrieval.rank import Ranked
+    from stateless_rag.retrieval.walk import Shares
     from stateless_rag.types import Passage
 
 __all__ = ["WALKING", "Walked", "walked"]
@@ -70,19 +68,51 @@ def walked(snapshot: Snapshot, plan: Plan) -> Walked:
     mass = restart(snapshot, seeds.links, seeds.named, seeds.facts, direct, settings)
     shares = walk(seeds.links, mass, snapshot.mask, damping=settings.damping, titles=settings.titles)
     pool, near = _pool(snapshot, plan, seeds, shares)
-    ranked = _ranked(snapshot, plan, pool, near, seeds, shares)
-    order = list(dict.fromkeys([*(found.id for found in ranked), *shares]))
-    best = order[: plan.candidates]
+    ranked = _ranked(snapshot, plan, pool, near, seeds, shares.among(pool))
+    order = Order([found.id for found in ranked], shares)
+    best = order.first(plan.candidates)
     near = {**near, **_cosines(snapshot, vector, [id_ for id_ in best if id_ not in near])}
     entities = [Hit(found.id, 1.0) for found in seeds.named]
+    by_id = {found.id: found for found in ranked}
     return Walked(
         entities=entities,
         facts=seeds.facts,
         chunks=direct,
-        passages=_passages(snapshot, best, seeds, shares, {found.id: found for found in ranked}, near),
+        passages=_passages(snapshot, best, seeds, shares.among(best), by_id, near),
         order=order,
         names={found.id: found.name for found in seeds.named},
     )
+
+
+class Order(Sequence[int]):
+    """All chunks that were ranked, best first: those of the pool, and behind them whatever else the walk reached.
+
+    That is put in order only if it is asked for.
+    """
+
+    def __init__(self, ranked: Sequence[int], shares: Shares) -> None:
+        self._ranked = ranked
+        self._shares = shares
+        self._length = len(ranked) + len(shares) - len(shares.among(ranked))
+        self._all: Sequence[int] | None = None
+
+    def first(self, count: int) -> list[int]:
+        """The best, at most so many."""
+        return list(dict.fromkeys([*self._ranked, *self._shares.first(count)]))[:count]
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[int]: ...
+
+    def __getitem__(self, place: int | slice) -> int | Sequence[int]:
+        if self._all is None:
+            self._all = self.first(self._length)
+        return self._all[place]
 
 
 def _seeds(snapshot: Snapshot, plan: Plan) -> _Seeds:
@@ -117,13 +147,13 @@ def _cosines(snapshot: Snapshot, vector: Vectors | None, chunks: Sequence[int]) 
 
 
 def _pool(
-    snapshot: Snapshot, plan: Plan, seeds: _Seeds, shares: Mapping[int, float]
+    snapshot: Snapshot, plan: Plan, seeds: _Seeds, shares: Shares
 ) -> tuple[Sequence[int], Mapping[int, float]]:
     """The best by the walk and the seeds, with their cosines; none in mode walk, which ranks nothing anew."""
     if plan.options.mode == "walk":
         return (), {}
     direct = (hit.id for hit in (*seeds.near, *seeds.worded))
-    pool = list(dict.fromkeys([*islice(shares, _POOL), *direct]))
+    pool = list(dict.fromkeys([*shares.first(_POOL), *direct]))
     return pool, _cosines(snapshot, plan.vector, pool)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-__all__ = ["arrow_ids", "distinct", "id_array", "lookup", "ranges"]
+__all__ = ["arrow_ids", "distinct", "id_array", "lookup", "ranges", "spans"]
 
 
 def id_array(ids: Iterable[int]) -> Ids:
@@ -47,9 +47,15 @@ def ranges(starts: Ids, stops: Ids) -> tuple[Ids, Ids]:
     [[0, 0, 1, 1, 1], [5, 6, 0, 1, 2]]
     """
     lengths = stops - starts
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return owners, np.arange(len(owners)) + np.repeat(starts - before, lengths)
+    return np.repeat(np.arange(len(lengths)), lengths), spans(starts, lengths)
+
+
+def spans(starts: Ids, lengths: Ids) -> Ids:
+    """So many numbers from each start on, one range behind the other."""
+    ends = np.cumsum(lengths)
+    numbers = np.repeat(starts - ends + lengths, lengths)
+    numbers += np.arange(len(numbers))
+    return numbers
 
 
 def lookup(ordered: Ids, ids: Ids) -> Ids:

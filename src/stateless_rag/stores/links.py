@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stateless_rag.protocols import Edges
-from stateless_rag.stores.ids import distinct, id_array, lookup, ranges
+from stateless_rag.stores.ids import distinct, id_array, lookup, ranges, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
 
-__all__ = ["TITLE_WEIGHT", "Links", "LinksBase", "strengths_of"]
+__all__ = ["TITLE_WEIGHT", "Links", "LinksBase"]
 
 TITLE_WEIGHT = 5.0
 """Of the edge between a chunk and its title; a mention or a relation weighs 1."""
@@ -280,12 +280,24 @@ class Links:
             self._mask = mask = _Mask(allowed, nodes, based, extra)
         return mask
 
-    def strengths(self, positions: Ids, edges: Edges, allowed: Allowed | None = None) -> Floats:
-        """For each node the sum of the weights of its `edges`."""
+    def pushed(
+        self, positions: Ids, mass: Floats, allowed: Allowed | None = None, *, titles: float = TITLE_WEIGHT
+    ) -> tuple[Ids, Floats]:
+        """Where mass goes that moves from some nodes, none of them -1, along all of their edges, to each by its weight:
+        targets and amounts. `titles` is the weight of the edge between a chunk and its title.
+        """
         as_it_was = not (self._changed or len(self._extra_nodes) or len(self._extra.sources))
-        if allowed is None and as_it_was:
-            return self._base.strengths[positions]
-        return strengths_of(edges, edges.weights, len(positions))
+        if allowed is None and as_it_was and titles == TITLE_WEIGHT:
+            base, starts = self._base, self._base.bounds[positions]
+            lengths = base.bounds[positions + 1] - starts
+            shares = mass / np.where(lengths > 0, base.strengths[positions], 1.0)
+            slots = spans(starts, lengths)
+            return base.edges.targets[slots], np.repeat(shares, lengths) * base.edges.weights[slots]
+        edges = self.edges(positions, allowed)
+        weights = np.where(edges.weights == TITLE_WEIGHT, titles, edges.weights)
+        strengths = np.bincount(edges.owners, weights, len(positions))
+        shares = mass / np.where(strengths > 0, strengths, 1.0)
+        return edges.targets, shares[edges.owners] * weights
 
     def chunk_counts(self, positions: Ids, allowed: Allowed | None = None) -> Ids:
         """For each node, how many chunks it is linked with."""
@@ -303,12 +315,6 @@ class Links:
         told = self._is_chunk[edges.targets]
         pairs = distinct(edges.owners[told] * len(self) + edges.targets[told])
         return np.bincount(pairs // max(1, len(self)), minlength=len(positions))
-
-
-def strengths_of(edges: Edges, weights: Floats, count: int) -> Floats:
-    """For each of `count` nodes the sum of the weights of its edges."""
-    # Without edges it counts them, as whole numbers.
-    return np.bincount(edges.owners, weights, count).astype(np.float64, copy=False)
 
 
 def _flags(relations: Ids, chosen: Ids, *, mentions: bool) -> Flags:
