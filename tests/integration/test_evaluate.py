@@ -89,8 +89,9 @@ def test_json_on_the_example_set(cli: Cli, tmp_path: Path) -> None:
     assert all(len(question["arms"]["dense"]["ranked"]) == 10 for question in questions)
 
     # The corpus is kept: the same again asks, but ingests nothing, and finds the same.
-    again = only_json(cli(*command, "--json")[1])
+    again = only_json(cli(*command, "--modes", "mix", "--json")[1])
     assert again["workspace"] == told["workspace"]
+    assert set(again["arms"]) == {"mix", "dense", "bm25"}
     for name, arm in again["arms"].items():
         assert {metric: arm[metric] for metric in METRICS} == {
             metric: told["arms"][name][metric] for metric in METRICS

@@ -194,7 +194,7 @@ async def test_every_answer_belongs_to_one_revision(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         try:
-            for number in range(1, 16):
+            for number in range(1, 9):
                 report = await engine.insert(generation(number))
                 assert not report.failed
         finally:
@@ -202,7 +202,7 @@ async def test_every_answer_belongs_to_one_revision(tmp_path: Path) -> None:
             for thread in threads:
                 await asyncio.to_thread(thread.join)
         assert problems == []
-        assert len(seen) > 3
+        assert len(seen) > 2
         assert bases(tmp_path)
     # Compactions clear up behind them; the last ones may have been cut short by closing.
     assert len(bases(tmp_path)) <= 6
