@@ -1,5 +1,5 @@
 # make demo    try it: 36 articles, three questions; with OPENAI_API_KEY set, an LLM answers
-# make test    the tests             make soak     the long ones, and the laws twenty times as often
+# make test    the tests             make soak     the long ones, and the laws thirty times as often
 # make check   lint, types, rules    make format   write the code as the linter wants it
 # make clean   remove what make made
 # make bench   stateless-rag and the baseline side by side, at most ten minutes; make bench-full takes an hour and more,
@@ -26,7 +26,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py demo-data
 
+# Compiled beforehand, because a hundred processes that tests start would do it each where PYTHONDONTWRITEBYTECODE is set.
 test: $(INSTALLED)
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 soak: $(INSTALLED)

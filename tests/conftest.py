@@ -7,12 +7,9 @@ import gc
 from collections.abc import Iterator
 from functools import cache
 
-import httpcore2
 import pytest
-import typer
 from hypothesis import HealthCheck, settings
 
-from stateless_rag.cli import app
 from stateless_rag.providers import tokenizer
 
 # Times vary on shared machines; what a test may take is bounded by pytest-timeout.
@@ -44,6 +41,8 @@ def one_encoding() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def one_set_of_certificates() -> Iterator[None]:
     """Read the certificates of the machine once: each HTTP client does, in 0.03 s, and nothing here asks for HTTPS."""
+    import httpcore2
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
         yield
@@ -52,6 +51,10 @@ def one_set_of_certificates() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def one_command_line() -> Iterator[None]:
     """Read the signatures of all commands once: tests run hundreds of commands, and reading takes 0.04 s."""
+    import typer
+
+    from stateless_rag.cli import app
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "build", cache(app.build))
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import rustworkx
 
 from integration.command_line import Cli, only_json
+from stateless_rag.cli.app import run
 
+ROOT = "stateless-rag-data"  # where the command line puts it unless told
 GRAPH: dict[str, Any] = {
     "chunks": [{"content": "main calls parse, parse calls read.", "source_id": "c", "file_path": "main.py"}],
     "entities": [
@@ -31,14 +34,27 @@ GRAPH: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the graph was inserted."""
+    made = tmp_path_factory.mktemp("inserted")
+    (made / "graph.json").write_text(json.dumps(GRAPH))
+    assert run(["graph", "insert", str(made / "graph.json"), "--root", str(made / ROOT)], {}) == 0
+    return made
+
+
 @pytest.fixture
-def inserted(cli: Cli, tmp_path: Path) -> Cli:
+def inserted(cli: Cli, folder: Path, tmp_path: Path) -> Cli:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return cli
+
+
+def test_what_was_inserted_is_told(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
     code, out, err = cli("graph", "insert", "graph.json")
     assert code == 0
     assert "1 document ready (0 unchanged), 0 failed; 3 entities and 2 relations told of" in out
     assert "warning: c: self loop, 1 time" in err
-    return cli
 
 
 def test_a_graph_is_inserted_once(inserted: Cli) -> None:

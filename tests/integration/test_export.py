@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -56,13 +57,20 @@ def awkward() -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds the graph, and a document."""
+    root = tmp_path_factory.mktemp("filled") / "root"
+    with SyncEngine.open(root, embedder=DeterministicEmbedder(), tokenizer=WordTokenizer()) as engine:
+        engine.insert_graph(awkward(), document_id="awk,ward")
+        engine.insert(Document("Ada Lovelace met Charles Babbage.", id="ada", source="ada.txt"))
+    return root
+
+
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    async with Engine.open(
-        tmp_path / "root", embedder=DeterministicEmbedder(), tokenizer=WordTokenizer()
-    ) as opened_:
-        await opened_.insert_graph(awkward(), document_id="awk,ward")
-        await opened_.insert(Document("Ada Lovelace met Charles Babbage.", id="ada", source="ada.txt"))
+async def engine(filled: Path, tmp_path: Path) -> AsyncIterator[Engine]:
+    root = Path(shutil.copytree(filled, tmp_path / "root"))
+    async with Engine.open(root, embedder=DeterministicEmbedder(), tokenizer=WordTokenizer()) as opened_:
         yield opened_
 
 

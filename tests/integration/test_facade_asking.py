@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -28,11 +29,21 @@ def functions() -> Functions:
     return Functions()
 
 
-@pytest.fixture
-def rag(tmp_path: Path, functions: Functions) -> Iterator[LightRAG]:
-    made = open_rag(tmp_path, functions, enable_llm_cache=False)
+@pytest.fixture(scope="module")
+def inserted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds both texts."""
+    storage = tmp_path_factory.mktemp("inserted") / "storage"
+    made = open_rag(storage, enable_llm_cache=False)
     made.insert([TEXT, OTHER], file_paths=["ada.txt", "turing.txt"])
-    functions.calls.clear()
+    asyncio.run(made.finalize_storages())
+    return storage
+
+
+@pytest.fixture
+def rag(inserted: Path, tmp_path: Path, functions: Functions) -> Iterator[LightRAG]:
+    made = open_rag(
+        Path(shutil.copytree(inserted, tmp_path, dirs_exist_ok=True)), functions, enable_llm_cache=False
+    )
     yield made
     asyncio.run(made.finalize_storages())
 

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,19 @@ from stateless_rag.interop.lightrag import KnowledgeGraph, LightRAG, NotSupporte
 from stateless_rag.interop.lightrag.documents import document_id_of
 
 
-@pytest.fixture
-def rag(tmp_path: Path) -> Iterator[LightRAG]:
-    made = open_rag(tmp_path / "storage")
+@pytest.fixture(scope="module")
+def inserted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds both texts."""
+    storage = tmp_path_factory.mktemp("inserted") / "storage"
+    made = open_rag(storage)
     made.insert([TEXT, OTHER], ids=["a", "b"], file_paths=["ada.txt", "turing.txt"])
+    asyncio.run(made.finalize_storages())
+    return storage
+
+
+@pytest.fixture
+def rag(inserted: Path, tmp_path: Path) -> Iterator[LightRAG]:
+    made = open_rag(Path(shutil.copytree(inserted, tmp_path / "storage")))
     yield made
     asyncio.run(made.finalize_storages())
 

@@ -1,4 +1,4 @@
-"""Profiles: `ci` by default; `pytest tests/laws --hypothesis-profile=thorough` (make soak) twenty times as often."""
+"""Profiles: `ci` by default; `pytest tests/laws --hypothesis-profile=thorough` (make soak) thirty times as often."""
 
 from __future__ import annotations
 
