@@ -1,7 +1,7 @@
 """A base segment as a file: a header, the ids, the codes. A cache: what does not fit is not read.
 
 Beside it lies a file of the same rows in float32, in order, from which candidates are scored exactly. What is read
-of it is checked row by row against the codes, so it needs no checksum.
+of it is checked row by row against sums in the base, so it needs no checksum as a whole.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_base", "rows_path", "with_rows", "write_base", "write_rows"]
 
-# magic (8 bytes), header length (4), header (JSON), ids (int64), usable (1 byte each), FAISS index
+# magic (8 bytes), header length (4), header (JSON), ids (int64), usable (1 byte each), sums (4), FAISS index
 _MAGIC = b"srag-v2\n"
 _PREFIX = len(_MAGIC) + 4
 _PIECE = 1 << 20  # bytes
@@ -55,6 +56,7 @@ def write_base(path: Path, base: Base) -> str:
         write(_MAGIC + len(encoded).to_bytes(4, "little") + encoded)
         write(base.ids.astype("<i8").tobytes())
         write(base.usable.astype(np.uint8).tobytes())
+        write(base.sums.astype("<u4").tobytes())
         # Piece by piece: serialised as a whole it would be in memory three times.
         library: Any = faiss  # whose annotations lack the writer
         library.write_index(codes.index, library.PyCallbackIOWriter(write, _PIECE))
@@ -117,13 +119,14 @@ class RowFile:
     def rows(self, positions: Iterable[int]) -> Vectors | None:
         """The rows at these positions, shape (positions, dimension); None if one cannot be read."""
         size = 4 * self._dimension
+        starts = [size * position for position in positions]
         try:
-            parts = [os.pread(self._file.fileno(), size, size * position) for position in positions]
+            content = b"".join(map(os.pread, repeat(self._file.fileno()), repeat(size), starts))
         except OSError:
             return None
-        if any(len(part) != size for part in parts):
+        if len(content) != size * len(starts):
             return None
-        return np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, self._dimension).astype(np.float32)
+        return np.frombuffer(content, dtype="<f4").reshape(-1, self._dimension)
 
 
 def with_rows(base: Base, path: Path) -> Base:
@@ -150,15 +153,16 @@ def read_base(path: Path, checksum: str, dimension: int, count: int) -> Base | N
     ):
         return None
     start = _PREFIX + int.from_bytes(content[len(_MAGIC) : _PREFIX], "little")
-    if len(content) <= start + 9 * count:
+    if len(content) <= start + 13 * count:
         return None
     ids = np.frombuffer(content, dtype="<i8", count=count, offset=start).astype(np.int64)
     usable = np.frombuffer(content, dtype=np.uint8, count=count, offset=start + 8 * count) != 0
-    index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 9 * count))
+    sums = np.frombuffer(content, dtype="<u4", count=count, offset=start + 9 * count).astype(np.uint32)
+    index = _index(np.frombuffer(content, dtype=np.uint8, offset=start + 13 * count))
     if index is None or (index.d, index.ntotal) != (dimension, count) or (ids[1:] <= ids[:-1]).any():
         return None
     codes = Codes(index, header["kind"], header["step"], header["error"])
-    return Base(ids, usable, codes, RowFile.of(rows_path(path), count, dimension))
+    return Base(ids, usable, sums, codes, RowFile.of(rows_path(path), count, dimension))
 
 
 def _header(content: bytes) -> dict[str, Any] | None:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from stateless_rag.stores.ids import Ids
 
     Fetch = Callable[[Ids], tuple[Vectors, float]]
+    Sums = NDArray[np.uint32]
 
 __all__ = ["Base", "LiveBase", "Rescore", "build"]
 
 Rescore = Callable[[Sequence[int]], Mapping[int, "ArrayLike"]]
 _ROWS = 4096
-_ROUNDING = 1e-6  # of the distance between a row and what the codes hold of it
-_UNIT = 1e-5  # how far the square of a row's length may be from one
+_ODD = 2_654_435_761  # of Fibonacci hashing
 
 
 class RowSource(Protocol):
@@ -41,11 +41,12 @@ class Base:
     """Rows that are scanned quickly but, unless their codes are "float32", held only roughly.
 
     `ids` ascend; row i of the `codes` belongs to `ids[i]`. `usable` is false for zero rows. `whole`, if there, is a
-    file of the rows as they are; it is believed where it fits the codes.
+    file of the rows as they are; what is read of it is believed if it has the row's checksum in `sums`.
     """
 
     ids: Ids
     usable: Flags
+    sums: Sums
     codes: Codes
     whole: RowSource | None = None
 
@@ -62,7 +63,7 @@ class Base:
     @property
     def nbytes(self) -> int:
         """Bytes it holds in memory."""
-        return int(self.ids.nbytes + self.usable.nbytes + self.codes.nbytes)
+        return int(self.ids.nbytes + self.usable.nbytes + self.sums.nbytes + self.codes.nbytes)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,13 +71,18 @@ class Base:
     def exact(self, positions: NDArray[np.int64]) -> Vectors | None:
         """The rows at these positions as they are; None if there is no file of them, or a damaged one."""
         rows = None if self.whole is None else self.whole.rows(positions.tolist())
-        if rows is None:
-            return None
-        far = rows - self.codes.rows(positions)
-        fits = np.sqrt(np.vecdot(far, far)) <= self.codes.error + _ROUNDING
-        # Damage that is too small for coarse codes to tell changes the length.
-        fits &= (np.abs(np.vecdot(rows, rows) - 1.0) <= _UNIT) | ~self.usable[positions]
-        return rows if fits.all() else None
+        return None if rows is None or (sums_of(rows) != self.sums[positions]).any() else rows
+
+
+def sums_of(rows: Vectors) -> Sums:
+    """A checksum of each row, shape (rows,): a sum of its words, each times another odd number, modulo 2³².
+
+    It differs where two rows differ in one bit, and hardly ever agrees otherwise.
+    """
+    words = np.ascontiguousarray(rows, dtype="<f4").view("<u4")
+    weights = np.arange(1, 2 * words.shape[1], 2, dtype=np.uint32) * np.uint32(_ODD)
+    sums: Sums = np.vecdot(words, weights)
+    return sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +176,12 @@ def _build(
     parts = [slice(start, stop) for start, stop in blocks(len(ids), _ROWS)]
     coder = Coder(kind, dimension, step_of(kind, (fetch(ids[part])[0] for part in parts)))
     usable = np.empty(len(ids), dtype=np.bool_)
+    sums = np.empty(len(ids), dtype=np.uint32)
     for part in parts:
         rows, inherited = fetch(ids[part])
         if keep is not None and not inherited:  # a file that lacks rows is not read
             keep(rows)
         usable[part] = rows.any(axis=1)
+        sums[part] = sums_of(rows)
         coder.add(rows, inherited)
-    return Base(ids, usable, coder.codes())
+    return Base(ids, usable, sums, coder.codes())
