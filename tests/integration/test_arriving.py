@@ -103,13 +103,12 @@ async def is_waiting(task: asyncio.Task[Any], engine: Engine) -> bool:
 
 def without_vectors(root: Path) -> None:
     """Let there be no table of vectors any more, in a store that nobody has open."""
-    file = max(root.rglob("*.duckdb"), key=lambda path: path.stat().st_size)
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{file}' AS damaged")
-        for (schema,) in connection.execute(
-            "SELECT schema_name FROM duckdb_tables() WHERE table_name = 'vectors'"
-        ).fetchall():
-            connection.execute(f'DROP TABLE damaged."{schema}".vectors')
+        for number, file in enumerate(root.rglob("*.duckdb")):
+            connection.execute(f"ATTACH '{file}' AS damaged{number}")
+        found = "SELECT database_name, schema_name FROM duckdb_tables() WHERE table_name = 'vectors'"
+        ((database, schema),) = connection.execute(found).fetchall()
+        connection.execute(f'DROP TABLE {database}."{schema}".vectors')
 
 
 async def test_the_first_question_waits_for_them(
