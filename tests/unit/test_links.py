@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stateless_rag.protocols import Allowed
-from stateless_rag.retrieval.walk import walk
+from stateless_rag.retrieval.walk import Shares, walk
+from stateless_rag.retrieval.walked import Order
 from stateless_rag.stores.columns import ColumnView
 from stateless_rag.stores.duckdb import rows
 from stateless_rag.stores.duckdb.indexes import Indexes, node_of
@@ -267,3 +268,26 @@ def test_a_name_leads_to_the_node_of_what_it_stands_for() -> None:
     aliases = {"the countess": "ada lovelace"}
     assert node_of("The  Countess", aliases, "casefold") == node_of("Ada Lovelace", {}, "casefold")
     assert node_of(" ", aliases, "casefold") is None
+
+
+@given(
+    st.dictionaries(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0.1, 0.2, 0.25, 0.5]), max_size=12),
+    st.data(),
+)
+def test_shares_are_in_order_as_far_as_they_are_asked_for(
+    shares: dict[int, float], data: st.DataObject
+) -> None:
+    order = sorted(shares, key=lambda chunk: (-shares[chunk], chunk))
+    walked = Shares.of(id_array(shares), np.array(list(shares.values())))
+    assert list(walked) == order
+    assert dict(walked) == shares
+    for count in range(len(order) + 2):
+        assert walked.first(count) == order[:count]
+    chunks = [*order[::2], 2**62 + 1]
+    assert walked.among(chunks) == {chunk: shares[chunk] for chunk in chunks if chunk in shares}
+    ranked = data.draw(st.lists(st.sampled_from([*order, 1, 2, 3]), unique=True, max_size=6))
+    everything = list(dict.fromkeys([*ranked, *order]))
+    found = Order(ranked, walked)
+    for count in range(len(everything) + 2):
+        assert found.first(count) == everything[:count]
+    assert (len(found), list(found), found[1:3]) == (len(everything), everything, everything[1:3])
