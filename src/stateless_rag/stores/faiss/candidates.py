@@ -55,6 +55,7 @@ class Candidates:
 
 def floor_of(top_k: int, least: float, *bounds: NDArray[np.floating[Any]]) -> float:
     """The `top_k`-th of these scores or bounds, or `least` if that is more, or they are fewer."""
-    all_bounds = bounds[0] if len(bounds) == 1 else np.concatenate(bounds)
+    some = [part for part in bounds if len(part)]
+    all_bounds = some[0] if len(some) == 1 else np.concatenate(bounds)
     at = len(all_bounds) - top_k
     return least if at < 0 else max(least, float(np.partition(all_bounds, at)[at]))

@@ -127,10 +127,11 @@ class RowBlocks:
     def candidates(self, query: Query, top_k: int, least: float, searchable: Flags) -> Candidates:
         """Those of the first rows, which are `searchable`, that can be among the best, as `Codes.candidates`."""
         found: list[tuple[int, Candidates]] = []
+        lower = np.empty(0, dtype=np.float32)
         for block, first, at in self._parts(0, len(searchable)):
-            lower = Candidates.joined(found).lower
             part = block.candidates(query, top_k, least, lower, searchable[first : first + len(at)])
             found.append((first, part))
+            lower = np.concatenate([lower, part.lower]) if len(lower) else part.lower
         return Candidates.joined(found)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[Block, int, range]]:

@@ -100,8 +100,8 @@ class VectorView:
         # The scores of what looks best tell what else must be looked at.
         best = floor_of(top_k, min_similarity, found.upper)
         ids, scores = self._scored(query, found.between(best), rescore)
-        others = found.between(floor_of(top_k, min_similarity, scores), best)
-        if len(others):
+        if len(ids) < len(found.rows):
+            others = found.between(floor_of(top_k, min_similarity, scores), best)
             more_ids, more_scores = self._scored(query, others, rescore)
             ids, scores = np.concatenate([ids, more_ids]), np.concatenate([scores, more_scores])
         order = np.lexsort((ids, -scores))[:top_k]
