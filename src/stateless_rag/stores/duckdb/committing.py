@@ -12,7 +12,6 @@ from stateless_rag.stores.duckdb.aside import write_disabled
 from stateless_rag.stores.duckdb.curations import write_curation
 from stateless_rag.stores.duckdb.database import Cursor, Write
 from stateless_rag.stores.duckdb.snapshot import TABLES
-from stateless_rag.stores.freeing import release_freed
 
 if TYPE_CHECKING:
     from stateless_rag.stores.duckdb.queue import DocumentQueue
@@ -59,7 +58,7 @@ class Committer:
         self._refuse_other_vectors(change)
         self._revisions.refuse_conflicts(change)
         if _is_large(change):
-            release_freed()  # what folding and embedding took, before the rows take as much
+            self._workspace.release_freed()  # what folding and embedding took, before the rows take as much
         workspace, view = self._workspace, self._revisions.last
         revision = view.revision + 1
         workspace.ensure_tables(cursor)
@@ -113,9 +112,10 @@ class Committer:
         self._revisions.committed(view)
         self._workspace.record.revision = view.revision
         self._queue.finished(change.done)
-        self._segments.compact_if_needed()
         if _is_large(change):
-            release_freed()
+            # Nobody reads as yet: folds, and a compaction, will.
+            self._workspace.relieve()
+        self._segments.compact_if_needed()
 
     def _abandoned(self) -> None:
         self._revisions.abandoned()

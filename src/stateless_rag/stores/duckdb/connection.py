@@ -29,6 +29,7 @@ _LEFT = 16_000_000  # bytes of them that stay
 # workspace has to undo it. They would halve what text takes on disk; vectors of most embedders they leave as they are.
 _DEAR = "dict_fsst,alp,alprd"
 _PATIENCE = 0.005  # seconds
+_FLUSHED = 4  # times that it is to be relieved: to give back what was freed takes some milliseconds
 _MEMORY = """
 SELECT coalesce(sum(memory_usage_bytes) FILTER (tag = 'BASE_TABLE'), 0), sum(memory_usage_bytes) FROM duckdb_memory()
 """
@@ -46,6 +47,7 @@ class Connection:
         self.name = "root"
         self._limit = settings.memory_limit
         self._stuck = 0  # bytes of blocks that could not be let go of last time: to try again takes 30 ms
+        self._relieved = 0
         self.traffic = Traffic()
         self._connection = _connect(path, self.name, settings)
         # Bound here, because a process that ends may forget modules before it forgets this.
@@ -95,6 +97,9 @@ class Connection:
         the views, and the rest in the operating system's cache.
         """
         with suppress(duckdb.Error):  # what was to be done is done, whatever memory it leaves behind
+            self._relieved += 1
+            if self._relieved % _FLUSHED == 0:
+                self.give_back_freed()
             cached, _ = self._cached()
             self._stuck = min(self._stuck, cached)
             if cached > max(_CACHED, self._stuck + _CACHED - _LEFT):
@@ -102,6 +107,11 @@ class Connection:
                     if alone:
                         self._shrink()
                         self._stuck = self._cached()[0]
+
+    def give_back_freed(self) -> None:
+        """Let go of memory that DuckDB has freed, but keeps for a while in case that it needs some. At any time."""
+        with suppress(duckdb.Error), self._lock:  # it does so whenever its limit is set, to whatever
+            self._connection.execute(f"SET memory_limit = '{self._limit}'").fetchall()
 
     def _cached(self) -> tuple[int, int]:
         """Bytes of blocks that could be read again, and of all that DuckDB holds."""

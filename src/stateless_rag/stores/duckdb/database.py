@@ -116,6 +116,10 @@ class Database:
         """Carry out a write and wait for it; for threads of the store's own and for closing."""
         return self.submit(Write(apply)).result()
 
+    def relieve(self) -> None:
+        """Let go of what is kept in memory without need; not to be called within a transaction."""
+        self._relieve()
+
     def close(self) -> None:
         """Give the writer's connection back; call it when nothing is queued."""
         if self._cursor is not None:
@@ -137,7 +141,7 @@ class Database:
                 self._carry_out(group)
                 self._carried += 1
                 if self._carried % _RELIEVED == 0:
-                    self._relieve()
+                    self.relieve()
 
     def _carry_out(self, group: list[Write]) -> None:
         try:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkspacesInUse"]
 
+_LARGE = 16_000_000  # bytes in memory: what a smaller workspace frees is not worth the milliseconds
+
 
 class WorkspacesInUse:
     """Loads, frees and drops workspaces of one store; what changes that runs in the catalog's thread."""
@@ -136,8 +138,11 @@ class WorkspacesInUse:
                 return
             with suppress(StoreError):  # on a full disk the vectors wait for another time to be collected
                 workspace.collect()
+            large = workspace.nbytes > _LARGE
             workspace.close()
             self._catalog.detach(workspace.record.schema)
+            if large:
+                self._store.release_freed()
 
     def known_waiting(self, name: str) -> int | None:
         """How many documents of a workspace wait, if it need not be looked up."""

@@ -25,7 +25,6 @@ from stateless_rag.stores.faiss.base_file import (
 )
 from stateless_rag.stores.faiss.cosine import stacked
 from stateless_rag.stores.faiss.segments import VectorIndex, VectorView
-from stateless_rag.stores.freeing import release_freed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -187,7 +186,7 @@ class Segments:
             for kind, index in list(self._indexes.items()):
                 if index.needs_compaction():
                     self._compact_one(kind, index)
-                    release_freed()
+                    self._workspace.release_freed()
         finally:
             self._busy.release()
 

@@ -30,6 +30,7 @@ from stateless_rag.stores.duckdb.names import check_name
 from stateless_rag.stores.duckdb.statements import load_statements
 from stateless_rag.stores.duckdb.threads import Threads
 from stateless_rag.stores.duckdb.workspace import DuckWorkspace
+from stateless_rag.stores.freeing import release_freed
 from stateless_rag.types import BackupReport, CompactReport, WorkspaceInfo
 
 __all__ = ["Store"]
@@ -317,6 +318,11 @@ class Store:
     def reading(self) -> AbstractContextManager[Cursor]:
         """A transaction that only reads, on this thread's own connection."""
         return self._connection.reading()
+
+    def release_freed(self) -> None:
+        """Give memory back that a large piece of work has freed. Takes milliseconds."""
+        self._connection.give_back_freed()
+        release_freed()
 
     def _is_closed(self) -> StoreClosed:
         return StoreClosed(f"the store on {self.root} is closed; open it again")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["DuckWorkspace"]
 
 Result = TypeVar("Result")
+_LARGE = 64_000_000  # bytes of vectors from which on it pays to give back what was needed to read them
 
 
 class _Made:
@@ -119,7 +120,11 @@ class DuckWorkspace:
         loading = begin_loading(self._store.in_reader, self._load_vectors)
         self._segments.arrive(loading)
         rows = sum(len(held.ids()) for held in (view.pieces, view.entities, view.relations))
-        return Arriving(loading, Delta.stored_bytes(rows, self.dimension))
+        expected = Delta.stored_bytes(rows, self.dimension)
+        if expected > _LARGE:
+            # After those who wait were told: what DuckDB read is not needed beside the views.
+            loading.add_done_callback(lambda _: self.relieve())
+        return Arriving(loading, expected)
 
     def _load_vectors(self, begun: Callable[[], None]) -> Loaded:
         with self._gate.kept_open(), self._store.reading() as cursor:
@@ -232,6 +237,15 @@ class DuckWorkspace:
     def way(self) -> RightOfWay:
         """Questions have it, all work on an ingest gives it."""
         return self._store.way
+
+    def relieve(self) -> None:
+        """After a large piece of work, give memory back. Takes milliseconds. Not to be called within a transaction."""
+        self._database.relieve()
+        self.release_freed()
+
+    def release_freed(self) -> None:
+        """As `relieve`, but only what nobody has any more; at any time."""
+        self._store.release_freed()
 
     def in_reader(self, function: Callable[[], Result]) -> Future[Result]:
         """Run a function in one of the store's reading threads."""
