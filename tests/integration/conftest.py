@@ -27,11 +27,25 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "corpus"
+    return articles(tmp_path / "corpus")
+
+
+def articles(folder: Path) -> Path:
     folder.mkdir()
     for name in ("ada-lovelace", "analytical-engine", "jacquard-loom", "zh-alan-turing", "de-konrad-zuse"):
         text = (PROJECT / "examples" / "corpus" / f"{name}.md").read_bytes()
         (folder / f"{name}.md").write_bytes(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where `corpus` was ingested, for tests of a module that change nothing."""
+    folder = tmp_path_factory.mktemp("ingested")
+    articles(folder / "corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(["ingest", "corpus"], {}) == 0
     return folder
 
 

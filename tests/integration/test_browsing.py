@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from stateless_rag import Document, Engine, ExtractSettings, Settings, Status
 from stateless_rag.errors import InvalidInput
+from stateless_rag.sync import Engine as SyncEngine
 from stateless_rag.testing import DeterministicEmbedder, DeterministicLLM
 
 EDGES = ["Hub-Ann", "Hub-Bob", "Hub-Cid", "Ann-Bob", "Cid-Dan", "Dan-Eve", "New York-York"]
@@ -31,13 +33,23 @@ def graph(edges: list[str]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+def options() -> dict[str, Any]:
     settings = Settings(extraction=ExtractSettings(gleaning=0))
-    async with Engine.open(
-        tmp_path, llm=DeterministicLLM(), embedder=DeterministicEmbedder(), settings=settings
-    ) as opened:
-        await opened.insert_graph(graph(EDGES), document_id="graph")
+    return {"llm": DeterministicLLM(), "embedder": DeterministicEmbedder(), "settings": settings}
+
+
+@pytest.fixture(scope="module")
+def inserted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds the graph."""
+    root = tmp_path_factory.mktemp("inserted") / "root"
+    with SyncEngine.open(root, **options()) as opened:
+        opened.insert_graph(graph(EDGES), document_id="graph")
+    return root
+
+
+@pytest.fixture
+async def engine(inserted: Path, tmp_path: Path) -> AsyncIterator[Engine]:
+    async with Engine.open(Path(shutil.copytree(inserted, tmp_path / "root")), **options()) as opened:
         yield opened
 
 

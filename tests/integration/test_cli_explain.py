@@ -15,12 +15,12 @@ QUESTION = "Who designed the machine that Ada Lovelace wrote about?"
 
 
 @pytest.fixture
-def asked(cli: Cli, corpus: Path) -> Cli:
-    assert cli("ingest", str(corpus), "--offline")[0] == 0
+def asked(cli: Cli, ingested: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(ingested)
     return cli
 
 
-def test_passages_with_their_reasons(asked: Cli, corpus: Path) -> None:
+def test_passages_with_their_reasons(asked: Cli) -> None:
     code, out, _ = asked("explain", QUESTION)
     assert code == 0
     lines = out.splitlines()

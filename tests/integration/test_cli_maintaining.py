@@ -45,9 +45,14 @@ def test_to_a_served_embedder_and_on(cli: Cli, corpus: Path, server: FakeOpenAIS
     ],
 )
 def test_what_cannot_be_done(
-    arguments: tuple[str, ...], code: int, told: str, cli: Cli, corpus: Path
+    arguments: tuple[str, ...],
+    code: int,
+    told: str,
+    cli: Cli,
+    ingested: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert cli("ingest", "corpus")[0] == 0
+    monkeypatch.chdir(ingested)
     got, _, err = cli(*arguments)
     assert got == code
     assert told in err

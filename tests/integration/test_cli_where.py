@@ -38,8 +38,10 @@ def test_only_documents_that_meet_the_filter_answer(cli: Cli, corpus: Path) -> N
         ('{"year": NaN}', "it must be finite"),
     ],
 )
-def test_a_filter_that_cannot_be_used_says_why(cli: Cli, corpus: Path, where: str, message: str) -> None:
-    cli("ingest", "corpus")
+def test_a_filter_that_cannot_be_used_says_why(
+    cli: Cli, ingested: Path, monkeypatch: pytest.MonkeyPatch, where: str, message: str
+) -> None:
+    monkeypatch.chdir(ingested)
     code, out, err = cli("query", QUESTION, "--where", where)
     assert code == 2
     assert out == ""

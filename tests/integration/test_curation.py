@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -27,18 +29,32 @@ ADA = Document("entity | Ada | Person | counts\nrelation | Ada | Zuse | work | n
 BABBAGE = Document("relation | Babbage | Ada | letters | wrote each other", id="babbage")
 
 
+@pytest.fixture(scope="module")
+def inserted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds both documents."""
+    root = tmp_path_factory.mktemp("inserted") / "root"
+
+    async def insert() -> None:
+        async with opened(root) as opened_engine:
+            await opened_engine.insert([ADA, BABBAGE])
+
+    asyncio.run(insert())
+    return root
+
+
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    async with opened(tmp_path / "root") as opened_engine:
-        await opened_engine.insert([ADA, BABBAGE])
+async def engine(inserted: Path, tmp_path: Path) -> AsyncIterator[Engine]:
+    async with opened(Path(shutil.copytree(inserted, tmp_path / "root"))) as opened_engine:
         yield opened_engine
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def unchanged(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Engine, dict[str, Any]]]:
+async def unchanged(
+    inserted: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Engine, dict[str, Any]]]:
     """An engine for all that is refused, and what it holds all the time."""
-    async with opened(tmp_path_factory.mktemp("unchanged")) as opened_engine:
-        await opened_engine.insert([ADA, BABBAGE])
+    root = Path(shutil.copytree(inserted, tmp_path_factory.mktemp("unchanged") / "root"))
+    async with opened(root) as opened_engine:
         yield opened_engine, await dump(opened_engine)
 
 
