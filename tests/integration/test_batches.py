@@ -98,14 +98,20 @@ async def bench(
         yield Bench(server)
 
 
-async def whole(root: Path, *, gleaning: int = 0) -> Any:
-    """What an ordinary ingest makes of the documents."""
-    settings = Settings(extraction=ExtractSettings(gleaning=gleaning))
-    async with Engine.open(
-        root / "whole", llm=DeterministicLLM(), embedder=DeterministicEmbedder(), settings=settings
-    ) as engine:
-        await engine.insert(DOCUMENTS)
-        return content(await dump(engine))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+    """What an ordinary ingest makes of the documents, by rounds of gleaning."""
+
+    async def made(gleaning: int) -> Any:
+        settings = Settings(extraction=ExtractSettings(gleaning=gleaning))
+        root = tmp_path_factory.mktemp("whole")
+        async with Engine.open(
+            root, llm=DeterministicLLM(), embedder=DeterministicEmbedder(), settings=settings
+        ) as engine:
+            await engine.insert(DOCUMENTS)
+            return content(await dump(engine))
+
+    return {gleaning: asyncio.run(made(gleaning)) for gleaning in (0, 1)}
 
 
 def content(dumped: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def content(dumped: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def test_a_batch_is_submitted_collected_and_ingested(tmp_path: Path) -> None:
+async def test_a_batch_is_submitted_collected_and_ingested(whole: dict[int, Any], tmp_path: Path) -> None:
     async with bench(BatchBehaviour(polls=2, shuffled=True)) as on, on.engine(tmp_path) as engine:
         await engine.submit(DOCUMENTS)
         (made,) = await engine.submit_batch()
@@ -138,11 +144,11 @@ async def test_a_batch_is_submitted_collected_and_ingested(tmp_path: Path) -> No
         assert {each.status for each in ingested.documents} == {Status.PROCESSED}
         assert ingested.usage["extract"] == Usage(cached=4)
         assert on.asked(batched=True) == 4 and set(on.paid.values()) == {1}
-        assert content(await dump(engine)) == await whole(tmp_path)
+        assert content(await dump(engine)) == whole[0]
         assert (await engine.check(deep=True)).ok
 
 
-async def test_a_second_batch_looks_for_what_was_missed(tmp_path: Path) -> None:
+async def test_a_second_batch_looks_for_what_was_missed(whole: dict[int, Any], tmp_path: Path) -> None:
     async with bench() as on, on.engine(tmp_path, gleaning=1) as engine:
         await engine.submit(DOCUMENTS)
         purposes = []
@@ -154,7 +160,7 @@ async def test_a_second_batch_looks_for_what_was_missed(tmp_path: Path) -> None:
         await engine.resume()
         asked = [r for r in on.server.log if r.path.endswith("/completions") and r.batch is None]
         assert len(asked) - before == (await engine.costs()).get("summarize", Usage()).calls
-        assert content(await dump(engine)) == await whole(tmp_path, gleaning=1)
+        assert content(await dump(engine)) == whole[1]
 
 
 async def test_equal_texts_are_asked_once_and_files_keep_their_bounds(tmp_path: Path) -> None:
@@ -210,7 +216,12 @@ async def test_documents_that_wait_are_left_alone(tmp_path: Path) -> None:
     ids=str,
 )
 async def test_what_is_not_answered_is_asked_again(
-    tmp_path: Path, behaviour: BatchBehaviour, replies: int, status: str, says: str | None
+    whole: dict[int, Any],
+    tmp_path: Path,
+    behaviour: BatchBehaviour,
+    replies: int,
+    status: str,
+    says: str | None,
 ) -> None:
     async with bench(behaviour) as on, on.engine(tmp_path) as engine:
         await engine.submit(DOCUMENTS)
@@ -231,10 +242,10 @@ async def test_what_is_not_answered_is_asked_again(
             ingested.usage["extract"].completion_tokens,
             replies,
         )
-        assert content(await dump(engine)) == await whole(tmp_path)
+        assert content(await dump(engine)) == whole[0]
 
 
-async def test_replies_of_no_use_are_paid_for_and_asked_again(tmp_path: Path) -> None:
+async def test_replies_of_no_use_are_paid_for_and_asked_again(whole: dict[int, Any], tmp_path: Path) -> None:
     spoiled = Faults(lambda r: Malformed("text") if r.batch and "Hopper" in r.text else None)
     async with bench(faults=spoiled) as on, on.engine(tmp_path) as engine:
         await engine.submit(DOCUMENTS)
@@ -245,7 +256,7 @@ async def test_replies_of_no_use_are_paid_for_and_asked_again(tmp_path: Path) ->
         assert (await engine.costs())["extract"].calls == 4
         assert (await engine.resume()).usage["extract"].calls == 1
         assert (await engine.costs())["extract"].calls == 5
-        assert content(await dump(engine)) == await whole(tmp_path)
+        assert content(await dump(engine)) == whole[0]
 
 
 def once(path: str, method: str, fault: Fault, times: int = 1) -> Faults:
@@ -527,7 +538,7 @@ async def test_backups_copies_and_checks_know_batches(tmp_path: Path) -> None:
         assert len(report.documents) == 4 and on.asked(batched=False) >= 4
 
 
-async def test_a_backup_from_before_the_collection_can_go_on(tmp_path: Path) -> None:
+async def test_a_backup_from_before_the_collection_can_go_on(whole: dict[int, Any], tmp_path: Path) -> None:
     async with bench() as on, Store.open(tmp_path / "root") as store:
         async with on.engine(store) as engine:
             await engine.submit(DOCUMENTS)
@@ -541,7 +552,7 @@ async def test_a_backup_from_before_the_collection_can_go_on(tmp_path: Path) -> 
             assert (await engine.resume()).documents == ()  # they wait for it still
             await engine.cancel_batch(batch.id, forget=True)
             assert {each.status for each in (await engine.resume()).documents} == {Status.PROCESSED}
-            assert content(await dump(engine)) == await whole(tmp_path)
+            assert content(await dump(engine)) == whole[0]
 
 
 async def test_a_workspace_is_dropped_while_its_batch_is_waited_for(tmp_path: Path) -> None:
