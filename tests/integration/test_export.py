@@ -518,6 +518,7 @@ DAMAGE: dict[str, tuple[str, dict[str, Any], str]] = {
     "keys": ("curation", {"keys": []}, "which create_entity cannot have"),
     "names": ("curation", {"names": []}, "there must be one for each of the keys"),
     "payload": ("curation", {"payload": {"type": 5}}, "payload.type is 5"),
+    "weight by hand": ("curation", {"payload": {"weight": -1}}, "payload.weight is -1"),
     "weight": ("entity", {"weight": -1}, "weight is -1"),
     "name": ("entity", {"name": None}, "name is None"),
     "base64": ("entity", {"vector": "%%%"}, "no base64 of numbers"),
