@@ -200,7 +200,8 @@ async def test_what_a_compaction_that_died_has_left_is_removed(tmp_path: Path) -
     for name in ("chunk-9.rows.tmp", "chunk-9.base.tmp", "chunk-9.rows", "chunk-9.base"):
         (kept[0].parent / name).write_bytes(b"half")
     async with Store.open(tmp_path, settings) as store, Engine.open(store, "a"):
-        assert files(tmp_path, "faiss/*/*") == kept
+        pass  # closing waits for the vectors, which are read after opening
+    assert files(tmp_path, "faiss/*/*") == kept
 
 
 async def test_close_one_waits_for_an_engine_that_is_being_closed(
